@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// The interface between the sampler and whatever has counters: what channels are there, and read them all now.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace powerprobe {
+
+enum class Provenance : std::uint8_t {
+  kMeasured,    // a counter
+  kIntegrated,  // from power readings
+  kEstimated,   // a model
+};
+
+enum class ReadStatus : std::uint8_t {
+  kOk,
+  kRetry,  // this reading failed, the next may not
+  kGone,   // the thing measured went away (CPU offline, driver unloaded); the series ends here
+  kFatal,  // reading can never work again for a reason worth showing (see Reading::error)
+};
+
+// One time series of one domain of one device from one source.
+struct ChannelInfo {
+  std::string name;    // by channel_name(): "package-0", "dram-1", "core-0-7"; unique within a probe
+  std::string source;  // "rapl_perf", "replay", ...
+  std::string domain;  // "package", "core", "uncore", "dram", "psys", "cpu" (the estimate); see the glossary
+  std::string path;    // what is read: a file, a register, a perf event; for people
+  int package = -1;    // which one, as the kernel numbers them; -1 where the domain belongs to none
+  int die = -1;        // only where a package has several dies with counters of their own
+  int core = -1;       // only for the energy of a single core
+  std::string parent;  // name of the channel whose energy contains this one's; set by nest() in domains.hpp
+  Provenance provenance = Provenance::kMeasured;
+
+  double joules_per_count = 0.0;
+  std::uint64_t modulus = 0;           // counts until the counter is back at zero; 0: it never is
+  std::int64_t update_period_ns = 0;   // how often the counter itself is expected to move; 0: not known
+  std::int64_t stale_ns = 0;           // a value read is never older than this: the counter's longest update period
+  double max_watts = 0.0;              // more than this is not possible; tells wraps from resets. 0: not known
+  double stamp_tick_ns = 0.0;          // length of a tick of the hardware stamp; 0: readings carry none
+  std::uint64_t stamp_modulus = 0;     // ticks until the stamp is back at zero
+  int cpu = -1;                        // the CPU that reads it cheapest; -1: any
+
+  // Estimates only: the truth is somewhere between these two, whatever the estimate says. 0 and 0: a counter.
+  double low_watts = 0.0;
+  double high_watts = 0.0;
+  std::string formula;  // what is estimated from what, with the coefficients and where they come from
+};
+
+struct Reading {
+  std::uint64_t count = 0;  // the raw counter; only differences mean anything
+  std::uint64_t stamp = 0;  // hardware time of the counter's last update; only with stamp_tick_ns
+  ReadStatus status = ReadStatus::kOk;
+  int error = 0;  // errno of a reading that failed
+};
+
+// Opening is the constructor's business and may throw Error; reading never throws. A source is opened on any thread and
+// then read by one thread only, its sampler.
+class Source {
+ public:
+  Source() = default;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+  virtual ~Source() = default;
+
+  [[nodiscard]] virtual const std::vector<ChannelInfo>& channels() const noexcept = 0;
+
+  // Fills out[i] for channels()[i]. out.size() == channels().size(). Must not allocate.
+  virtual void read(std::span<Reading> out) noexcept = 0;
+};
+
+}  // namespace powerprobe
