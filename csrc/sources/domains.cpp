@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include "sources/domains.hpp"
+
+#include <algorithm>
+
+namespace powerprobe {
+namespace {
+
+// How far out a domain lies: a channel's parent is the nearest one further out that covers the same package.
+int rank(const ChannelInfo& channel) {
+  if (channel.domain == "psys") return 3;
+  if (channel.domain == "package" || channel.domain == "dram") return 2;
+  if (channel.domain == "core" && channel.core >= 0) return 0;
+  return 1;
+}
+
+bool contains(const ChannelInfo& outer, const ChannelInfo& inner) {
+  if (rank(outer) <= rank(inner) || outer.domain == "dram") return false;
+  // The platform counts every package, whichever package answers for it (Sapphire Rapids: one master package).
+  if (outer.domain == "psys") return inner.package >= 0 || inner.domain == "cpu";
+  // A single core lies inside "all cores" (never inside the graphics) and inside the package.
+  if (rank(outer) == 1 && outer.domain != "core") return false;
+  return outer.package == inner.package && (outer.die == inner.die || outer.die < 0 || inner.die < 0);
+}
+
+}  // namespace
+
+std::string channel_name(const std::string& domain, int package, int die, int core) {
+  std::string name = domain;
+  if (package >= 0) name.append("-").append(std::to_string(package));
+  if (die >= 0) name.append("-die-").append(std::to_string(die));
+  if (core >= 0) name.append("-").append(std::to_string(core));
+  return name;
+}
+
+void nest(std::vector<ChannelInfo*>& channels) {
+  for (ChannelInfo* inner : channels) {
+    inner->parent.clear();
+    int best = 99;
+    for (const ChannelInfo* outer : channels) {
+      if (outer == inner || !contains(*outer, *inner) || rank(*outer) >= best) continue;
+      best = rank(*outer);
+      inner->parent = outer->name;
+    }
+  }
+}
+
+}  // namespace powerprobe
