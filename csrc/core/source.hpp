@@ -36,6 +36,7 @@ struct ChannelInfo {
   Provenance provenance = Provenance::kMeasured;
 
   double joules_per_count = 0.0;
+  double quantum_joules = 0.0;         // the counter's own step where it is larger than one count; 0: one count
   std::uint64_t modulus = 0;           // counts until the counter is back at zero; 0: it never is
   std::int64_t update_period_ns = 0;   // how often the counter itself is expected to move; 0: not known
   std::int64_t stale_ns = 0;           // a value read is never older than this: the counter's longest update period

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "sources/domains.hpp"
 
-#include <algorithm>
-
 namespace powerprobe {
 namespace {
 
@@ -33,15 +31,13 @@ std::string channel_name(const std::string& domain, int package, int die, int co
   return name;
 }
 
-void nest(std::vector<ChannelInfo*>& channels) {
-  for (ChannelInfo* inner : channels) {
-    inner->parent.clear();
-    int best = 99;
-    for (const ChannelInfo* outer : channels) {
-      if (outer == inner || !contains(*outer, *inner) || rank(*outer) >= best) continue;
-      best = rank(*outer);
-      inner->parent = outer->name;
+void nest(std::vector<ChannelInfo>& channels) {
+  for (ChannelInfo& inner : channels) {
+    const ChannelInfo* best = nullptr;
+    for (const ChannelInfo& outer : channels) {
+      if (contains(outer, inner) && (best == nullptr || rank(outer) < rank(*best))) best = &outer;
     }
+    inner.parent = best == nullptr ? std::string() : best->name;
   }
 }
 

@@ -14,7 +14,7 @@ namespace powerprobe {
 std::string channel_name(const std::string& domain, int package, int die = -1, int core = -1);
 
 // Sets `parent` of each channel to the innermost one of the set that contains it: psys over package over core and uncore,
-// dram beside package and inside psys (hardware-dependent facts: docs/sources.md). Channels without a parent are roots; only roots are added up.
-void nest(std::vector<ChannelInfo*>& channels);
+// dram beside package and inside psys. Channels without a parent are roots; only roots are added up.
+void nest(std::vector<ChannelInfo>& channels);
 
 }  // namespace powerprobe

@@ -20,9 +20,7 @@ ChannelInfo channel(const std::string& domain, int package, int die = -1, int co
 }
 
 std::map<std::string, std::string> parents(std::vector<ChannelInfo> infos) {
-  std::vector<ChannelInfo*> channels;
-  for (auto& info : infos) channels.push_back(&info);
-  nest(channels);
+  nest(infos);
   std::map<std::string, std::string> result;
   for (const auto& info : infos) result[info.name] = info.parent;
   return result;

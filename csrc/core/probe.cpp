@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#include "core/probe.hpp"
+
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "core/clock.hpp"
+#include "core/error.hpp"
+
+namespace powerprobe {
+namespace {
+
+std::string milliseconds(std::int64_t ns) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3f ms", static_cast<double>(ns) * 1e-6);
+  return text;
+}
+
+}  // namespace
+
+Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions& options) {
+  for (auto& source : sources) {
+    const std::size_t first = channels_.size();
+    const auto& channels = source->channels();
+    channels_.insert(channels_.end(), channels.begin(), channels.end());
+    for (std::size_t i = 0; i < channels.size(); ++i) places_.push_back({samplers_.size(), i});
+    samplers_.push_back(std::make_unique<Sampler>(std::move(source), first, options));
+  }
+}
+
+void Probe::start() {
+  for (auto& sampler : samplers_) sampler->start();
+  running_.store(true, std::memory_order_relaxed);
+}
+
+void Probe::stop() noexcept {
+  running_.store(false, std::memory_order_relaxed);
+  for (auto& sampler : samplers_) sampler->stop();
+}
+
+void Probe::ask(bool fresh, std::int64_t deadline_ns) noexcept {
+  bool was_quiet = false;
+  for (auto& sampler : samplers_) was_quiet |= sampler->ask();
+  if (!fresh || !was_quiet) return;
+  for (auto& sampler : samplers_) sampler->wait_for_poll(deadline_ns);
+}
+
+void Probe::release() noexcept {
+  for (auto& sampler : samplers_) sampler->release();
+}
+
+std::shared_ptr<const Mark> Probe::mark(std::int64_t t_ns) {
+  if (!is_running()) {
+    throw Error(ErrorKind::kUnavailable, "the probe is not running", {}, 0, "start it, or use it inside its with block");
+  }
+  auto mark = std::make_shared<Mark>(t_ns, channels_.size(), static_cast<std::uint32_t>(samplers_.size()));
+  for (auto& sampler : samplers_) sampler->add(mark);
+  return mark;
+}
+
+Lease Probe::lease_newest(std::size_t channel, std::uint64_t count) const {
+  const Place place = places_[channel];
+  return samplers_[place.sampler]->ring(place.channel)->lease_newest(count);
+}
+
+ChannelStats Probe::channel_stats(std::size_t channel) const noexcept {
+  const Place place = places_[channel];
+  return samplers_[place.sampler]->channel_stats(place.channel);
+}
+
+void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends,
+                     Energies out) const {
+  if (starts.empty()) return;
+  const std::string& name = channels_[channel].name;
+  const IntervalsRange range = intervals_range(starts, ends);
+  if (range.backwards >= 0) {
+    throw Error(ErrorKind::kBadArgument,
+                "interval " + std::to_string(range.backwards) + " ends before it starts (ends < starts)");
+  }
+  const Lease lease = lease_newest(channel, UINT64_MAX);
+  const auto edges = lease.edges();
+  if (edges.empty()) throw Error(ErrorKind::kOutOfRange, name + " has not been read yet");
+  if (range.first_ns < first_answerable_ns(edges)) {
+    if (lease.first_index() > 0) {
+      throw Error(ErrorKind::kOverrun,
+                  name + ": an interval starts " + milliseconds(first_answerable_ns(edges) - range.first_ns) +
+                      " before the oldest edge that the ring still holds",
+                  {}, 0, "ask sooner, or make the probe with a longer history");
+    }
+    throw Error(ErrorKind::kOutOfRange,
+                name + ": an interval starts " + milliseconds(first_answerable_ns(edges) - range.first_ns) +
+                    " before the first reading of this probe");
+  }
+  if (range.last_ns > last_answerable_ns(edges)) {
+    const std::int64_t ended_ns = channel_stats(channel).ended_ns;
+    if (ended_ns != INT64_MAX) {
+      throw Error(ErrorKind::kGone, name + " ended " + milliseconds(now_ns() - ended_ns) +
+                                        " ago; energy is known until " +
+                                        milliseconds(range.last_ns - last_answerable_ns(edges)) + " before an interval's end");
+    }
+    throw Error(ErrorKind::kOutOfRange, name + ": an interval ends " +
+                                            milliseconds(range.last_ns - last_answerable_ns(edges)) +
+                                            " after the newest edge");
+  }
+  energies_between(edges, EnergyModel::of(channels_[channel]), starts, ends, range.sorted, out);
+}
+
+}  // namespace powerprobe

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// A set of samplers and the questions that can be asked of them. What the bindings and the C interface stand on.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/mark.hpp"
+#include "core/sampler.hpp"
+#include "core/source.hpp"
+
+namespace powerprobe {
+
+// Any thread may call anything. start() and stop() are idempotent; after stop() the rings can still be asked and viewed.
+class Probe {
+ public:
+  // Takes the first reading of every source; throws Error when one cannot be read. No thread exists before start().
+  Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions& options);
+
+  void start();
+  void stop() noexcept;
+  [[nodiscard]] bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
+
+  // All channels, in the order of their sources; `parent` is not set.
+  [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return channels_; }
+
+  // While asked for, the samplers poll at their rate. With `fresh` it waits (bounded by deadline_ns) until each sampler that
+  // was quiet has read its source once more, so that the instant after it has an edge close before it.
+  void ask(bool fresh, std::int64_t deadline_ns) noexcept;
+  void release() noexcept;
+
+  // Throws Error (kUnavailable) when the probe does not run.
+  [[nodiscard]] std::shared_ptr<const Mark> mark(std::int64_t t_ns);
+
+  // Energy of many intervals on one channel; all spans of one length. Throws Error: kBadArgument for an interval that ends
+  // before it starts, kOutOfRange before the first edge or when there is no edge behind an end yet (settle with mark()),
+  // kOverrun for what is older than the ring, kGone past the end of a channel.
+  void energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends,
+                Energies out) const;
+
+  // The newest edges (all with UINT64_MAX), pinned.
+  [[nodiscard]] Lease lease_newest(std::size_t channel, std::uint64_t count) const;
+
+  [[nodiscard]] ChannelStats channel_stats(std::size_t channel) const noexcept;
+  [[nodiscard]] std::size_t sampler_of(std::size_t channel) const noexcept { return places_[channel].sampler; }
+  [[nodiscard]] std::size_t sampler_count() const noexcept { return samplers_.size(); }
+  [[nodiscard]] SamplerStats sampler_stats(std::size_t sampler) const noexcept { return samplers_[sampler]->stats(); }
+
+ private:
+  struct Place {
+    std::size_t sampler;
+    std::size_t channel;
+  };
+
+  std::vector<ChannelInfo> channels_;
+  std::vector<Place> places_;
+  std::vector<std::unique_ptr<Sampler>> samplers_;
+  std::atomic<bool> running_{false};  // relaxed: says whether marks are taken; orders nothing
+};
+
+}  // namespace powerprobe

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// One native thread that reads one source and writes its channels' rings. It polls at a fixed rate while somebody asks, else
+// just often enough that no counter can wrap unseen.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "core/mark.hpp"
+#include "core/ring.hpp"
+#include "core/source.hpp"
+#include "core/stamp.hpp"
+#include "core/unwrap.hpp"
+
+namespace powerprobe {
+
+struct SamplerOptions {
+  std::int64_t period_ns = 1'000'000;  // between two polls while somebody asks
+  std::size_t capacity = 1 << 16;      // edges kept per channel, at least
+};
+
+// What a channel's sampler has seen. Counted since the probe opened.
+struct ChannelStats {
+  std::uint64_t edges = 0;    // published
+  std::uint64_t dropped = 0;  // read but not stored, because the slot was leased
+  std::uint64_t wraps = 0;
+  std::uint64_t resets = 0;
+  std::uint64_t retries = 0;  // readings that failed
+  ReadStatus health = ReadStatus::kOk;
+  int error = 0;                    // errno of the last reading that failed
+  std::int64_t ended_ns = INT64_MAX;  // when the channel ended; INT64_MAX: it has not
+};
+
+// Bucket i counts values in [2^i, 2^(i+1)) ns; the first also 0 and the last all that is longer.
+constexpr std::size_t kHistogramSize = 32;
+
+struct SamplerStats {
+  std::uint64_t polls = 0;
+  std::uint64_t missed_ticks = 0;  // deadlines of the poll rate that passed before the thread ran
+  std::int64_t cpu_ns = 0;         // of the sampler thread
+  std::array<std::uint64_t, kHistogramSize> wakeup_ns{};  // how late the thread woke
+  std::array<std::uint64_t, kHistogramSize> read_ns{};    // how long readings took
+};
+
+// Made, started, asked and stopped on any thread; owns its source and the one thread that reads it.
+//
+//   ask     asker: askers_, inbox_ or stop_, then wake_ (release)  ->  sampler: wake_.load(acquire)   it sees why it was woken
+//   inbox   asker: inbox_ push (release)       ->  sampler: inbox_.exchange(acquire)   the mark in it is complete
+//   quiet   asker: inbox_ push, then askers_.load()  <->  sampler: askers_.load(), then inbox_.load()
+//              all sequentially consistent: a mark is not left lying by a sampler that goes to sleep
+//   fresh   sampler: finished_.store(), then waiting_.load()  <->  asker: waiting_ up, then finished_.load()
+//              sequentially consistent: nobody sleeps through the poll that it waits for; finished_ also publishes its edges
+class Sampler {
+ public:
+  // Takes the first reading, on the caller's thread, so that its errors reach the caller: throws Error when no channel can be
+  // read. `first_channel` is the index of the source's first channel within the probe.
+  Sampler(std::unique_ptr<Source> source, std::size_t first_channel, const SamplerOptions& options);
+
+  // Stops. In the child of a fork, where the thread does not exist, it is left alone.
+  ~Sampler();
+  Sampler(const Sampler&) = delete;
+  Sampler& operator=(const Sampler&) = delete;
+
+  void start();
+
+  // Immediate; marks that are still pending become kUnsettled. May be called twice, from any thread.
+  void stop() noexcept;
+
+  // While asked for, the sampler polls at its rate. Calls nest. True: it was quiet before.
+  bool ask() noexcept;
+  void release() noexcept;
+
+  // Waits until a poll that began after this call is over, or the deadline.
+  void wait_for_poll(std::int64_t deadline_ns) noexcept;
+
+  // The sampler fills in its channels' slots. Never blocks.
+  void add(std::shared_ptr<Mark> mark);
+
+  [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return source_->channels(); }
+  [[nodiscard]] const std::shared_ptr<Ring>& ring(std::size_t channel) const noexcept { return states_[channel]->ring; }
+  [[nodiscard]] ChannelStats channel_stats(std::size_t channel) const noexcept;
+  [[nodiscard]] SamplerStats stats() const noexcept;
+
+ private:
+  // Counters have one writer, the sampler, and order nothing: relaxed everywhere.
+  struct Count {
+    std::atomic<std::uint64_t> value{0};
+    void add(std::uint64_t n = 1) noexcept {
+      value.store(value.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t get() const noexcept { return value.load(std::memory_order_relaxed); }
+  };
+
+  struct ChannelState {
+    explicit ChannelState(const ChannelInfo& channel, std::size_t capacity);
+    const ChannelInfo& info;
+    EnergyModel model;
+    std::shared_ptr<Ring> ring;
+    Unwrapper unwrapper;
+    std::optional<StampMap> stamps;
+    std::int64_t old_value_seen_ns = 0;  // begin of the last reading that was good
+    std::int64_t last_edge_ns = 0;
+    std::uint32_t segment = 0;
+    std::uint32_t next_flags = 0;  // what the next edge has to say of the readings since the last
+    bool has_ended = false;
+    Count edges, wraps, resets, retries;
+    std::atomic<std::int64_t> ended_ns{INT64_MAX};  // relaxed: an answer may be given just before it is set
+    std::atomic<std::uint64_t> health{0};           // ReadStatus in the low byte, errno above; relaxed, for people
+  };
+
+  struct PendingMark {
+    std::shared_ptr<Mark> mark;
+    PendingMark* next = nullptr;
+  };
+
+  void run() noexcept;
+  void poll(bool late) noexcept;
+  void take(ChannelState& state, const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late) noexcept;
+  void end(ChannelState& state, const Reading& reading, std::int64_t at_ns) noexcept;
+  void fill_marks(std::int64_t now, bool give_up) noexcept;
+  bool fill(Mark& mark, bool give_up) noexcept;
+  void wake() noexcept;
+
+  std::unique_ptr<Source> source_;
+  std::size_t first_channel_;
+  std::int64_t period_ns_;
+  std::vector<std::unique_ptr<ChannelState>> states_;
+  std::vector<Reading> readings_;
+  PendingMark* pending_ = nullptr;  // sampler thread only
+
+  std::atomic<PendingMark*> inbox_{nullptr};  // inbox, quiet
+  std::atomic<std::uint32_t> askers_{0};      // ask, quiet
+  std::atomic<bool> stop_{false};             // ask
+  std::atomic<std::uint32_t> wake_{0};        // ask; the word the sampler sleeps on
+  std::atomic<std::uint32_t> begun_{0};       // polls; written by the sampler only
+  std::atomic<std::uint32_t> finished_{0};    // fresh
+  std::atomic<std::uint32_t> waiting_{0};     // threads in wait_for_poll(); fresh
+
+  Count polls_, missed_ticks_;
+  std::array<Count, kHistogramSize> wakeup_ns_, read_ns_;
+  std::atomic<std::int64_t> cpu_ns_at_end_{0};  // relaxed: written before the join in stop()
+
+  mutable std::mutex thread_mutex_;  // guards the two below; never taken by the sampler thread
+  std::unique_ptr<std::thread> thread_;
+  int owner_pid_ = 0;
+};
+
+}  // namespace powerprobe

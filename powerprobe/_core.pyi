@@ -1,0 +1,197 @@
+"""Types of the native half. Private: the public names are those of `powerprobe`.
+
+All times are nanoseconds of CLOCK_MONOTONIC, all energies joules. Everything may be called from any thread; what waits, waits
+without the GIL and has a deadline.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+
+EDGE_DTYPE: np.dtype[np.void]
+"""The record: t_ns i8, joules f8, gap_ns u4, read_ns u4, flags u4, segment u4 (32 bytes)."""
+
+EDGE_FLAGS: dict[str, int]
+"""Name of each bit of `flags`: first, quiet, wrapped, reset, ambiguous, after_retry, late, stamped."""
+
+def now_ns() -> int: ...
+
+@final
+class ChannelInfo:
+    """One time series of one domain of one device. All attributes are read-only."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def package(self) -> int: ...  # -1: none
+    @property
+    def die(self) -> int: ...
+    @property
+    def core(self) -> int: ...
+    @property
+    def parent(self) -> str: ...  # "": a root
+    @property
+    def provenance(self) -> str: ...  # "measured", "integrated", "estimated"
+    @property
+    def joules_per_count(self) -> float: ...
+    @property
+    def quantum_joules(self) -> float: ...  # the counter's step as the bounds use it; never 0
+    @property
+    def modulus(self) -> int: ...  # 0: never wraps
+    @property
+    def update_period_ns(self) -> int: ...  # 0: not known
+    @property
+    def stale_ns(self) -> int: ...
+    @property
+    def max_watts(self) -> float: ...  # 0: not known
+    @property
+    def stamped(self) -> bool: ...
+    @property
+    def cpu(self) -> int: ...  # -1: any
+    @property
+    def low_watts(self) -> float: ...
+    @property
+    def high_watts(self) -> float: ...
+    @property
+    def formula(self) -> str: ...
+
+@final
+class Refusal:
+    @property
+    def source(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
+    @property
+    def error(self) -> int: ...  # errno; 0: none
+
+@final
+class Choice:
+    """A channel that can be read, and what was seen of it when the sources were compared."""
+
+    @property
+    def channel(self) -> ChannelInfo: ...
+    @property
+    def read_ns(self) -> float: ...  # median time of one reading of its whole source object
+    @property
+    def seen_period_ns(self) -> int: ...  # how often it was seen to move; 0: it did not
+    @property
+    def others(self) -> list[str]: ...  # other sources that read the same domain
+    @property
+    def disagreement(self) -> str: ...  # "": they agree; else a sentence with the figures
+
+@final
+class Survey:
+    """What this machine has: for each physical domain the cheapest source that is right, and all refusals."""
+
+    @property
+    def choices(self) -> list[Choice]: ...
+    @property
+    def refusals(self) -> list[Refusal]: ...
+
+def survey(
+    sources: Sequence[str],  # names of sources to consider, in order of standing; empty: all
+    estimate: bool,  # whether the model may stand in where no counter is
+    sys: str | os.PathLike[str] = "/sys",
+    dev: str | os.PathLike[str] = "/dev",
+    proc: str | os.PathLike[str] = "/proc",
+) -> Survey: ...
+
+SOURCES: tuple[str, ...]
+"""Names of all sources that a survey considers, in order of standing."""
+
+@final
+class Source:
+    """An opened source that no probe has taken yet; see replay() for one that is made by hand."""
+
+    @property
+    def channels(self) -> list[ChannelInfo]: ...
+
+def open_sources(survey: Survey, names: Sequence[str]) -> list[Source]:
+    """Opens what the survey chose for these channels."""
+
+def replay(
+    channels: Sequence[dict[str, object]],
+    faults: Sequence[dict[str, object]] = (),
+    rate: float = 1.0,
+    stepped: bool = False,
+) -> Source:
+    """The scripted source; the keys are those of powerprobe.replay."""
+
+@final
+class Lease:
+    """Pins edges while it lives; exports them as a read-only buffer."""
+
+    def __len__(self) -> int: ...
+
+@final
+class Mark:
+    """A marked instant, filled in by the samplers."""
+
+    @property
+    def t_ns(self) -> int: ...
+    def is_done(self) -> bool: ...
+    def wait(self, timeout: float) -> bool: ...  # seconds; without the GIL
+
+@final
+class Probe:
+    """A set of samplers. Takes the sources (they cannot be used twice) and their first readings; no thread before start()."""
+
+    def __init__(self, sources: Sequence[Source], period_ns: int, capacity: int) -> None: ...
+    @property
+    def channels(self) -> list[ChannelInfo]: ...  # parents set
+    @property
+    def running(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def ask(self, fresh: bool, timeout: float) -> None: ...
+    def release(self) -> None: ...
+    def mark(self, t_ns: int | None = None) -> Mark: ...  # None: now; the stamp is taken first
+    def between(self, start: Mark, end: Mark) -> list[tuple[str, float, float, float]]:
+        """For each channel (state, joules, lower, upper); state "" is good, else why the rest is NaN. upper may be inf.
+
+        Both marks must be done. Takes no time that depends on the interval.
+        """
+    def energies(
+        self, channel: int, starts_ns: npt.NDArray[np.int64], ends_ns: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """joules, lower, upper, each of shape (n,); without the GIL. Raises instead of guessing."""
+    def view(self, channel: int, count: int = -1) -> npt.NDArray[np.void]:
+        """The newest `count` edges (all: -1): zero-copy, read-only, dtype EDGE_DTYPE; pinned while it lives."""
+    def channel_stats(self, channel: int) -> dict[str, object]:
+        """edges, dropped, wraps, resets, retries, health ("ok", "retrying", "gone", "fatal"), error, ended_ns (or None)."""
+    def sampler_stats(self) -> list[dict[str, object]]:
+        """One per sampler: channels (names), polls, missed_ticks, cpu_seconds, wakeup_ns, read_ns (histograms: bucket i counts
+        [2^i, 2^(i+1)) ns)."""
+
+@final
+class Regions:
+    """Time stamps of named intervals, collected from any thread."""
+
+    def __init__(self) -> None: ...
+    def region(self, name: str, items: float = 1.0) -> Region: ...
+    def take(self) -> tuple[list[str], npt.NDArray[np.void]]:
+        """Names, and records (start_ns i8, end_ns i8, items f8, name u4 index, thread u8, depth u4) in order of their ends."""
+    def __len__(self) -> int: ...
+
+@final
+class Region:
+    def __enter__(self) -> Region: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+def live_rings() -> int: ...
+def live_leases() -> int: ...
