@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+// The probe, its marks and its views. Whatever waits does so without the GIL.
+#include "core/probe.hpp"
+
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "bindings/arrays.hpp"
+#include "bindings/pybind.hpp"
+#include "bindings/sources.hpp"
+#include "core/clock.hpp"
+#include "sources/domains.hpp"
+
+namespace powerprobe::bindings {
+namespace {
+
+// A pinned run of edges as Python holds it: a read-only buffer, so that numpy cannot be talked into writing.
+using PyLease = Lease;
+
+std::int64_t deadline_after(double seconds) {
+  constexpr double kLongest = 1e9;  // thirty years; keeps the sum below 2^63
+  return now_ns() + static_cast<std::int64_t>(std::min(std::max(seconds, 0.0), kLongest) * 1e9);
+}
+
+const char* reason(MarkState state) {
+  switch (state) {
+    case MarkState::kKnown:
+      return "";
+    case MarkState::kOutside:
+      return "the instant lies before the first reading";
+    case MarkState::kGone:
+      return "the channel ended before";
+    case MarkState::kPending:
+    case MarkState::kUnsettled:
+      break;
+  }
+  return "no edge came in time";
+}
+
+const char* text(ReadStatus health) {
+  switch (health) {
+    case ReadStatus::kOk:
+      return "ok";
+    case ReadStatus::kRetry:
+      return "retrying";
+    case ReadStatus::kGone:
+      return "gone";
+    case ReadStatus::kFatal:
+      break;
+  }
+  return "fatal";
+}
+
+void check_channel(const Probe& probe, std::size_t channel) {
+  if (channel >= probe.channels().size()) throw py::index_error("no such channel");
+}
+
+py::list between(const Probe& probe, const Mark& start, const Mark& end) {
+  if (!start.is_done() || !end.is_done()) {
+    throw Error(ErrorKind::kTimeout, "the edges around this interval have not come yet");
+  }
+  py::list result;
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  for (std::size_t i = 0; i < probe.channels().size(); ++i) {
+    const Mark::Slot& from = start.slots().at(i);
+    const Mark::Slot& to = end.slots().at(i);
+    const MarkState state = from.state != MarkState::kKnown ? from.state : to.state;
+    Energy energy{kNan, kNan, kNan};
+    if (state == MarkState::kKnown) energy = energy_between(from.point, to.point, EnergyModel::of(probe.channels()[i]));
+    result.append(py::make_tuple(reason(state), energy.joules, energy.lower, energy.upper));
+  }
+  return result;
+}
+
+py::array view(const Probe& probe, std::size_t channel, std::int64_t count) {
+  check_channel(probe, channel);
+  // The dtype is looked up once: pybind11's own look-up costs more than the rest of a view.
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::dtype> storage;
+  const py::dtype& dtype = storage.call_once_and_store_result([] { return py::dtype::of<Edge>(); }).get_stored();
+  const std::uint64_t wanted = count < 0 ? std::numeric_limits<std::uint64_t>::max() : static_cast<std::uint64_t>(count);
+  auto* const lease = new PyLease(probe.lease_newest(channel, wanted));
+  const auto edges = lease->edges();
+  const py::object owner = py::cast(lease, py::return_value_policy::take_ownership);
+  py::array array(dtype, {edges.size()}, {sizeof(Edge)}, edges.data(), owner);
+  py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  return array;
+}
+
+py::dict stats(const ChannelStats& stats) {
+  py::dict result;
+  result["edges"] = stats.edges;
+  result["dropped"] = stats.dropped;
+  result["wraps"] = stats.wraps;
+  result["resets"] = stats.resets;
+  result["retries"] = stats.retries;
+  result["health"] = text(stats.health);
+  result["error"] = stats.error;
+  result["ended_ns"] = stats.ended_ns == INT64_MAX ? py::object(py::none()) : py::object(py::int_(stats.ended_ns));
+  return result;
+}
+
+py::list sampler_stats(const Probe& probe) {
+  py::list result;
+  for (std::size_t sampler = 0; sampler < probe.sampler_count(); ++sampler) {
+    const SamplerStats stats = probe.sampler_stats(sampler);
+    py::list channels;
+    for (std::size_t i = 0; i < probe.channels().size(); ++i) {
+      if (probe.sampler_of(i) == sampler) channels.append(probe.channels()[i].name);
+    }
+    py::dict entry;
+    entry["channels"] = channels;
+    entry["polls"] = stats.polls;
+    entry["missed_ticks"] = stats.missed_ticks;
+    entry["cpu_seconds"] = static_cast<double>(stats.cpu_ns) * 1e-9;
+    entry["wakeup_ns"] = stats.wakeup_ns;
+    entry["read_ns"] = stats.read_ns;
+    result.append(entry);
+  }
+  return result;
+}
+
+std::unique_ptr<Probe> make_probe(const py::sequence& opened, std::int64_t period_ns, std::size_t capacity) {
+  if (period_ns < 1) throw Error(ErrorKind::kBadArgument, "period_ns must be at least 1");
+  std::vector<std::unique_ptr<Source>> sources;
+  for (const py::handle& source : opened) (void)source.cast<OpenedSource&>().get();  // all or none
+  for (const py::handle& source : opened) sources.push_back(source.cast<OpenedSource&>().take());
+  const py::gil_scoped_release unlocked;
+  return std::make_unique<Probe>(std::move(sources), SamplerOptions{period_ns, capacity});
+}
+
+}  // namespace
+
+void bind_probe(py::module_& m) {
+  PYBIND11_NUMPY_DTYPE(Edge, t_ns, joules, gap_ns, read_ns, flags, segment);
+  m.attr("EDGE_DTYPE") = py::dtype::of<Edge>();
+  py::dict flags;
+  flags["first"] = static_cast<std::uint32_t>(kEdgeFirst);
+  flags["quiet"] = static_cast<std::uint32_t>(kEdgeQuiet);
+  flags["wrapped"] = static_cast<std::uint32_t>(kEdgeWrapped);
+  flags["reset"] = static_cast<std::uint32_t>(kEdgeReset);
+  flags["ambiguous"] = static_cast<std::uint32_t>(kEdgeAmbiguous);
+  flags["after_retry"] = static_cast<std::uint32_t>(kEdgeAfterRetry);
+  flags["late"] = static_cast<std::uint32_t>(kEdgeLate);
+  flags["stamped"] = static_cast<std::uint32_t>(kEdgeStamped);
+  m.attr("EDGE_FLAGS") = flags;
+  m.def("now_ns", &now_ns);
+  m.def("live_rings", &Ring::live_rings);
+  m.def("live_leases", &Ring::live_leases);
+
+  py::class_<PyLease>(m, "Lease", py::buffer_protocol())
+      .def("__len__", [](const PyLease& lease) { return lease.edges().size(); })
+      .def_buffer([](const PyLease& lease) {
+        const auto edges = lease.edges();
+        return py::buffer_info(const_cast<Edge*>(edges.data()), sizeof(Edge), py::format_descriptor<Edge>::format(), 1,
+                               {edges.size()}, {sizeof(Edge)}, /*readonly=*/true);
+      });
+
+  py::class_<Mark, std::shared_ptr<Mark>>(m, "Mark")
+      .def_property_readonly("t_ns", &Mark::t_ns)
+      .def("is_done", &Mark::is_done)
+      .def("wait", [](const Mark& mark, double timeout) {
+        const std::int64_t deadline = deadline_after(timeout);
+        const py::gil_scoped_release unlocked;
+        return mark.wait_until(deadline);
+      }, py::arg("timeout"));
+
+  py::class_<Probe>(m, "Probe")
+      .def(py::init(&make_probe), py::arg("sources"), py::arg("period_ns"), py::arg("capacity"))
+      .def_property_readonly("channels", [](const Probe& probe) {
+        std::vector<ChannelInfo> channels = probe.channels();
+        nest(channels);
+        return channels;
+      })
+      .def_property_readonly("running", &Probe::is_running)
+      .def("start", &Probe::start)
+      .def("stop", &Probe::stop, py::call_guard<py::gil_scoped_release>())
+      .def("ask", [](Probe& probe, bool fresh, double timeout) {
+        const std::int64_t deadline = deadline_after(timeout);
+        const py::gil_scoped_release unlocked;
+        probe.ask(fresh, deadline);
+      }, py::arg("fresh"), py::arg("timeout"))
+      .def("release", &Probe::release)
+      .def("mark", [](Probe& probe, std::optional<std::int64_t> t_ns) {
+        return std::const_pointer_cast<Mark>(probe.mark(t_ns ? *t_ns : now_ns()));
+      }, py::arg("t_ns") = py::none())
+      .def("between", &between, py::arg("start"), py::arg("end"))
+      .def("energies", [](const Probe& probe, std::size_t channel, const Int64Array& starts_ns, const Int64Array& ends_ns) {
+        check_channel(probe, channel);
+        const auto starts = readable(starts_ns, "starts_ns");
+        const auto ends = readable(ends_ns, "ends_ns");
+        check_same_length(starts, ends);
+        EnergyArrays arrays(starts.size());
+        {
+          const Energies spans = arrays.spans();
+          const py::gil_scoped_release unlocked;
+          probe.energies(channel, starts, ends, spans);
+        }
+        return arrays.tuple();
+      }, py::arg("channel"), py::arg("starts_ns"), py::arg("ends_ns"))
+      .def("view", &view, py::arg("channel"), py::arg("count") = -1)
+      .def("channel_stats", [](const Probe& probe, std::size_t channel) {
+        check_channel(probe, channel);
+        return stats(probe.channel_stats(channel));
+      }, py::arg("channel"))
+      .def("sampler_stats", &sampler_stats);
+}
+
+}  // namespace powerprobe::bindings
