@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+// A machine that takes one watt, for tests: a folder that describes a `power` PMU with the number of the kernel's real
+// `msr` PMU and a scale of one joule per second of TSC. What is opened by it are real perf events, and their truth is
+// the clock.
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "sources/found.hpp"
+#include "sources/perf_event.hpp"
+#include "sources/sysfs.hpp"
+
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+namespace one_watt {
+
+// A folder of the kernel's files that is gone when the test is over. Anybody may read it.
+class Tree {
+ public:
+  Tree() {
+    std::string name = (std::filesystem::temp_directory_path() / "powerprobe_XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::filesystem::filesystem_error("mkdtemp", std::error_code());
+    root_ = name;
+    std::filesystem::permissions(root_, std::filesystem::perms(0755));
+  }
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
+  ~Tree() { std::filesystem::remove_all(root_); }
+
+  void write(const std::string& name, const std::string& text) const {
+    const auto file = root_ / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text << '\n';
+  }
+  void remove(const std::string& name) const { std::filesystem::remove_all(root_ / name); }
+
+  void cpu(int number, int package, int die, int core) const {
+    const std::string folder = "sys/devices/system/cpu/cpu" + std::to_string(number) + "/topology/";
+    write(folder + "physical_package_id", std::to_string(package));
+    write(folder + "die_id", std::to_string(die));
+    write(folder + "core_id", std::to_string(core));
+  }
+
+  // events/<event> of a PMU that has `type` and `cpumask` already.
+  void event(const std::string& pmu, const std::string& event, const std::string& config, double scale) const {
+    const std::string file = devices() + pmu + "/events/" + event;
+    char text[64];
+    std::snprintf(text, sizeof(text), "%.17g", scale);
+    write(file, config);
+    write(file + ".scale", text);
+    write(file + ".unit", "Joules");
+  }
+
+  void pmu(const std::string& name, std::uint32_t type, const std::string& cpumask) const {
+    write(devices() + name + "/type", std::to_string(type));
+    write(devices() + name + "/cpumask", cpumask);
+    write(devices() + name + "/format/event", "config:0-7");
+    std::filesystem::create_directories(root_ / devices() / name / "events");
+  }
+
+  [[nodiscard]] static std::string devices() { return "sys/bus/event_source/devices/"; }
+  [[nodiscard]] std::filesystem::path path(const std::string& name) const { return root_ / name; }
+  [[nodiscard]] powerprobe::Roots roots() const { return {root_ / "sys", root_ / "dev", root_ / "proc"}; }
+
+ private:
+  std::filesystem::path root_;
+};
+
+constexpr const char* kTsc = "event=0x00";
+constexpr const char* kSmi = "event=0x04";  // system management interrupts: a counter that stands still
+
+inline std::int64_t raw_clock_ns() {
+  timespec t;
+  ::clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+  return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
+
+// The kernel's number for the `msr` PMU; 0 where there is none.
+inline std::uint32_t msr_type() {
+  const auto text = powerprobe::try_read_text("/sys/bus/event_source/devices/msr/type");
+  return text ? static_cast<std::uint32_t>(powerprobe::parse_u64(*text).value_or(0)) : 0;
+}
+
+// Why this machine cannot be the reference; nothing when it can.
+inline std::optional<std::string> missing() {
+#if defined(__x86_64__)
+  if (msr_type() == 0) return "this kernel has no msr PMU (/sys/bus/event_source/devices/msr)";
+  powerprobe::PerfEvents events;
+  if (const int error = events.add({msr_type(), 0, 0})) {
+    return std::string("the msr PMU may not be used here: ") + std::strerror(error);
+  }
+  return std::nullopt;
+#else
+  return "only x86 has the msr PMU";
+#endif
+}
+
+// TSC ticks per second, from the instruction itself and not by way of what is tested. The narrowest of some brackets.
+inline double tsc_hz() {
+#if defined(__x86_64__)
+  struct Mark {
+    std::int64_t ns = 0;
+    std::uint64_t tsc = 0;
+  };
+  const auto mark = [] {
+    Mark best;
+    std::int64_t narrowest = INT64_MAX;
+    for (int i = 0; i < 50; ++i) {
+      const std::int64_t before = raw_clock_ns();
+      const std::uint64_t tsc = __rdtsc();
+      const std::int64_t after = raw_clock_ns();
+      if (after - before >= narrowest) continue;
+      narrowest = after - before;
+      best = {before + (after - before) / 2, tsc};
+    }
+    return best;
+  };
+  const Mark begin = mark();
+  while (raw_clock_ns() - begin.ns < 200'000'000) ::usleep(1000);
+  const Mark end = mark();
+  return static_cast<double>(end.tsc - begin.tsc) / (static_cast<double>(end.ns - begin.ns) * 1e-9);
+#else
+  return 0.0;
+#endif
+}
+
+}  // namespace one_watt
