@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
@@ -30,6 +31,8 @@ constexpr std::int64_t kUpdatePeriodNs = 1'000'000;
 constexpr std::int64_t kStaleNs = 20'000'000;
 constexpr std::int64_t kPsysStaleNs = 100'000'000;
 constexpr double kMaxWatts = 10'000.0;
+// The coarsest step of a domain that perf shows, psys aside (which is refused unless it moved): 2^-14 J.
+constexpr double kLargestUnitJoules = 1.0 / 16384.0;
 
 // How long the counters are watched while opening, and how often.
 constexpr std::int64_t kWatchNs = 25'000'000;
@@ -265,6 +268,9 @@ void set_moduli(std::vector<Candidate>& candidates) {
     const bool shares_unit = info.domain == "core" || info.domain == "uncore";
     if (unit.moves() < RaplUnit::kFewMoves && shares_unit) unit = units["package"];
     info.modulus = unit.modulus(info.joules_per_count);
+    // perf counts in 2^-32 J, but in steps of the hardware's unit: that is what the bounds have to add.
+    info.quantum_joules = info.modulus != 0 ? std::ldexp(static_cast<double>(info.modulus), -32) * info.joules_per_count
+                                            : kLargestUnitJoules;
   }
 }
 

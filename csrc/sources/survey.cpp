@@ -18,6 +18,8 @@
 #include "core/error.hpp"
 #include "core/unwrap.hpp"
 #include "sources/domains.hpp"
+#include "sources/rapl_perf.hpp"
+#include "sources/rapl_powercap.hpp"
 
 namespace powerprobe {
 namespace {
@@ -30,6 +32,8 @@ struct Finder {
 // In order of standing: where two cost about the same, the earlier one is taken.
 const std::vector<Finder>& finders() {
   static const std::vector<Finder> kFinders = {
+      {"rapl_perf", find_rapl_perf},
+      {"rapl_powercap", find_rapl_powercap},
   };
   return kFinders;
 }
