@@ -123,8 +123,12 @@ py::list sampler_stats(const Probe& probe) {
 std::unique_ptr<Probe> make_probe(const py::sequence& opened, std::int64_t period_ns, std::size_t capacity) {
   if (period_ns < 1) throw Error(ErrorKind::kBadArgument, "period_ns must be at least 1");
   std::vector<std::unique_ptr<Source>> sources;
-  for (const py::handle& source : opened) (void)source.cast<OpenedSource&>().get();  // all or none
-  for (const py::handle& source : opened) sources.push_back(source.cast<OpenedSource&>().take());
+  for (const py::handle& source : opened) {
+    sources.push_back(source.cast<OpenedSource&>().take());
+    if (!sources.back()) {
+      throw Error(ErrorKind::kBadArgument, "sources: one of them already belongs to a probe; open another");
+    }
+  }
   const py::gil_scoped_release unlocked;
   return std::make_unique<Probe>(std::move(sources), SamplerOptions{period_ns, capacity});
 }

@@ -76,9 +76,7 @@ void bind_sources(py::module_& m) {
       },
       py::arg("sources"), py::arg("estimate"), py::arg("sys") = "/sys", py::arg("dev") = "/dev", py::arg("proc") = "/proc");
 
-  py::class_<OpenedSource>(m, "Source").def_property_readonly("channels", [](const OpenedSource& opened) {
-    return opened.get().channels();
-  });
+  py::class_<OpenedSource>(m, "Source").def_property_readonly("channels", &OpenedSource::channels);
   m.def(
       "open_sources",
       [](const Survey& chosen, const std::vector<std::string>& channels) {
@@ -88,7 +86,7 @@ void bind_sources(py::module_& m) {
           sources = open_sources(chosen, channels);
         }
         py::list opened;
-        for (auto& source : sources) opened.append(OpenedSource(std::move(source)));
+        for (auto& source : sources) opened.append(std::make_unique<OpenedSource>(std::move(source)));
         return opened;
       },
       py::arg("survey"), py::arg("names"));

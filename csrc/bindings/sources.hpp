@@ -3,30 +3,31 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "bindings/pybind.hpp"
-#include "core/error.hpp"
 #include "core/source.hpp"
 
 namespace powerprobe::bindings {
 
 class OpenedSource {
  public:
-  explicit OpenedSource(std::unique_ptr<Source> source) : source_(std::move(source)) {}
+  explicit OpenedSource(std::unique_ptr<Source> source) : source_(std::move(source)), channels_(source_->channels()) {}
 
-  // Throws Error (kBadArgument) once it was taken: a source is read by one thread only.
-  [[nodiscard]] const Source& get() const {
-    if (!source_) throw Error(ErrorKind::kBadArgument, "this source already belongs to a probe; open another");
-    return *source_;
-  }
+  [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return channels_; }
+
+  // Null once it was taken: a source is read by one thread only. Any thread.
   std::unique_ptr<Source> take() {
-    (void)get();
+    const std::lock_guard lock(mutex_);
     return std::move(source_);
   }
 
  private:
+  std::mutex mutex_;  // guards source_
   std::unique_ptr<Source> source_;
+  std::vector<ChannelInfo> channels_;
 };
 
 }  // namespace powerprobe::bindings
