@@ -40,30 +40,28 @@ std::span<const Edge> Ring::tail(std::size_t count) const noexcept {
   return {slots_ + ((head - length) & mask_), length};
 }
 
-Lease Ring::lease_newest(std::uint64_t count) {
-  const std::uint64_t end = head();
-  return lease(end - std::min(end, count));
-}
+Lease Ring::lease(std::uint64_t from) { return pin(from, UINT64_MAX); }
 
-Lease Ring::lease(std::uint64_t from) {
+Lease Ring::lease_newest(std::uint64_t count) { return pin(0, count); }
+
+Lease Ring::pin(std::uint64_t from, std::uint64_t count) {
   const std::lock_guard lock(pins_mutex_);
-  const std::uint64_t end = head_.load(std::memory_order_acquire);  // publish
+  std::uint64_t end = head();
+  const auto newest = [&] { return std::max(from, end - std::min(end, count)); };
   const std::uint64_t held = end > capacity_ ? end - capacity_ : 0;
-  const std::uint64_t first = std::min(std::max(from, held), end);
-  if (first == end) return Lease(shared_from_this(), end, {});  // nothing to pin
+  const std::uint64_t pinned = std::min(std::max(newest(), held), end);
+  if (pinned == end) return Lease(shared_from_this(), end, {});  // nothing to pin
 
-  pins_.push_back(first);
-  publish_pins();                                                    // announce: pairs with the load in publish()
+  pins_.push_back(pinned);
+  publish_pins();                                                      // announce: pairs with the load in publish()
   const std::uint64_t claim = claim_.load(std::memory_order_seq_cst);  // the look after it
   const std::uint64_t safe = claim > capacity_ ? claim - capacity_ : 0;
-  const std::uint64_t begin = std::min(std::max(first, safe), end);
-  if (begin == end) {
-    pins_.pop_back();
-    publish_pins();
-    return Lease(shared_from_this(), end, {});
-  }
+  // The writer may have gone round the whole ring before it could see the pin. What it wrote meanwhile is held by the pin too,
+  // so with a second look at head there is always something left: safe <= head + 1 - capacity.
+  end = head();
+  const std::uint64_t begin = std::max({pinned, safe, newest()});
   pins_.back() = begin;
-  if (begin != first) publish_pins();
+  if (begin != pinned) publish_pins();
   return Lease(shared_from_this(), begin, {slots_ + (begin & mask_), end - begin});
 }
 
@@ -78,7 +76,7 @@ void Ring::unpin(std::uint64_t pin) noexcept {
 void Ring::publish_pins() noexcept {
   std::uint64_t oldest = kNoPin;
   for (const std::uint64_t pin : pins_) oldest = std::min(oldest, pin);
-  // Give-back when it grows (release), the announcement in lease() when it falls (sequentially consistent).
+  // Give-back when it grows (release), the announcement in pin() when it falls (sequentially consistent).
   oldest_pin_.store(oldest, std::memory_order_seq_cst);
 }
 

@@ -15,6 +15,8 @@
 //   writer     claim_.store(head + 1)  then  oldest_pin_.load()   sees the pin: drops its edge
 //   reader     oldest_pin_.store(pin)  then  claim_.load()        sees the claim: shrinks its lease by that slot
 //
+// After that the reader looks at head again: what was published until the writer saw the pin is held by it as well.
+//
 // The pair is checked by ThreadSanitizer (tests/cpp/test_ring.cpp) and by a model checker (tests/model/ring.pml). Pins are
 // kept in a list under a mutex that only readers take; the writer sees their minimum. Indices only grow: 64 bits never run out.
 #pragma once
@@ -42,11 +44,12 @@ class Ring : public std::enable_shared_from_this<Ring> {
   // Writer thread only. False: the slot is leased, the edge was dropped and counted.
   bool publish(const Edge& edge) noexcept {
     const std::uint64_t head = head_.load(std::memory_order_relaxed);  // own index
-    claim_.store(head + 1, std::memory_order_seq_cst);                 // announce: pairs with claim_.load() in lease()
+    claim_.store(head + 1, std::memory_order_seq_cst);                 // announce: pairs with claim_.load() in pin()
     // Give-back (acquire part of seq_cst), and the look after the announcement above.
     const std::uint64_t pin = oldest_pin_.load(std::memory_order_seq_cst);
     if (head >= capacity_ && head - capacity_ >= pin) {
-      claim_.store(head, std::memory_order_relaxed);  // nothing was written; a reader that saw the claim lost one slot at most
+      // Nothing was written; a reader that saw the claim lost one slot at most. Release, so that who sees it sees this head.
+      claim_.store(head, std::memory_order_release);
       dropped_.store(dropped_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // statistics only
       return false;
     }
@@ -77,6 +80,7 @@ class Ring : public std::enable_shared_from_this<Ring> {
  private:
   friend class Lease;
   explicit Ring(std::size_t capacity);
+  Lease pin(std::uint64_t from, std::uint64_t count);
   void unpin(std::uint64_t pin) noexcept;
   void publish_pins() noexcept;
 
