@@ -18,6 +18,7 @@
 #include "core/error.hpp"
 #include "core/unwrap.hpp"
 #include "sources/domains.hpp"
+#include "sources/rapl_msr.hpp"
 #include "sources/rapl_perf.hpp"
 #include "sources/rapl_powercap.hpp"
 
@@ -33,6 +34,7 @@ struct Finder {
 const std::vector<Finder>& finders() {
   static const std::vector<Finder> kFinders = {
       {"rapl_perf", find_rapl_perf},
+      {"rapl_msr", find_rapl_msr},
       {"rapl_powercap", find_rapl_powercap},
   };
   return kFinders;
