@@ -140,6 +140,7 @@ class Search {
   }
 
   std::vector<Zone> list() {
+    const std::size_t before = found_.refusals.size();
     std::vector<Zone> zones;
     bool is_hidden = false;
     std::error_code failed;
@@ -161,7 +162,7 @@ class Search {
       refuse(folder_, "the zones are hidden from this container (since 2023 Docker covers devices/virtual/powercap)",
              "podman run --security-opt unmask=/sys/devices/virtual/powercap ..., or "
              "docker run --security-opt systempaths=unconfined ...");
-    } else if (zones.empty() && found_.refusals.empty()) {
+    } else if (zones.empty() && found_.refusals.size() == before) {
       refuse_all(failed.value());
     }
     std::sort(zones.begin(), zones.end(),

@@ -214,7 +214,7 @@ void drop_bad_platforms(std::vector<Choice>& choices, const std::map<std::string
   });
 }
 
-std::vector<Choice> choose(const std::vector<Candidate>& candidates, const std::vector<std::string>& order,
+std::vector<Choice> choose(const std::vector<Candidate>& candidates, std::span<const std::string> order,
                            std::vector<Refusal>& refusals) {
   std::map<std::string, std::vector<Contender>> by_name;
   std::vector<std::string> names;  // in the order of discovery
@@ -274,15 +274,20 @@ const Finder& finder_of(const std::string& name) {
 std::vector<Choice> survey_of(const Roots& roots, const std::vector<std::string>& names, std::vector<Refusal>& refusals) {
   Found found;
   for (const std::string& name : names) finder_of(name).find(roots, [](const ChannelInfo&) { return true; }, found);
-  std::vector<Candidate> candidates;
-  for (auto& source : found.sources) candidates.emplace_back(std::move(source));
   refusals.insert(refusals.end(), found.refusals.begin(), found.refusals.end());
-  if (candidates.empty()) return {};
-  observe_apart(candidates);
-  return choose(candidates, names, refusals);
+  return compare_sources(std::move(found.sources), names, refusals);
 }
 
 }  // namespace
+
+std::vector<Choice> compare_sources(std::vector<std::unique_ptr<Source>> sources, std::span<const std::string> standing,
+                                    std::vector<Refusal>& refusals) {
+  if (sources.empty()) return {};
+  std::vector<Candidate> candidates;
+  for (auto& source : sources) candidates.emplace_back(std::move(source));
+  observe_apart(candidates);
+  return choose(candidates, standing, refusals);
+}
 
 const std::string& estimate_source() {
   static const std::string kName = "cpu_model";

@@ -36,6 +36,11 @@ const std::string& estimate_source();
 // Error (kBadArgument) for a source that does not exist.
 Survey survey(const Roots& roots, std::span<const std::string> sources, bool estimate);
 
+// The comparison at the heart of a survey, on sources that are already open: watches them for about 0.1 s on a thread of its
+// own and chooses for each channel name the best that is right. What it does not choose for a reason it adds to `refusals`.
+std::vector<Choice> compare_sources(std::vector<std::unique_ptr<Source>> sources, std::span<const std::string> standing,
+                                    std::vector<Refusal>& refusals);
+
 // Opens what the survey chose for the channels named. Error (kBadArgument) for a name that the survey does not have, or what
 // opening throws when the machine has changed since.
 std::vector<std::unique_ptr<Source>> open_sources(const Survey& survey, std::span<const std::string> names);
