@@ -11,6 +11,7 @@
 #include <cmath>
 #include <map>
 
+#include "allocations.hpp"
 #include "tree.hpp"
 
 using namespace powerprobe;
@@ -409,6 +410,23 @@ TEST_CASE("reading goes to the open file each time and survives what it finds th
   CHECK(reading.status == ReadStatus::kOk);
   CHECK(reading.error == 0);
   CHECK(reading.count == 101);
+}
+
+TEST_CASE("reading does not allocate") {
+  const Machine machine;
+  machine.zone("intel-rapl:0", "package-0", "100");
+  machine.zone("intel-rapl:0:0", "dram", "200");
+  const Found found = machine.find();
+  REQUIRE(found.sources.size() == 1);
+  machine.tree.write(machine.file("intel-rapl:0:0", "energy_uj"), "garbage");
+  std::array<Reading, 2> out;
+  const std::size_t before = allocations;
+  CHECK(before > 0);
+  for (int i = 0; i < 5; ++i) found.sources[0]->read(out);
+  const std::size_t after = allocations;
+  CHECK(after == before);
+  CHECK(out[0].count == 100);
+  CHECK(out[1].status == ReadStatus::kRetry);
 }
 
 TEST_CASE("an errno tells whether to try again, to end the series or to give up") {
