@@ -17,6 +17,7 @@
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/unwrap.hpp"
+#include "sources/cpu_model.hpp"
 #include "sources/domains.hpp"
 #include "sources/rapl_msr.hpp"
 #include "sources/rapl_perf.hpp"
@@ -36,6 +37,7 @@ const std::vector<Finder>& finders() {
       {"rapl_perf", find_rapl_perf},
       {"rapl_msr", find_rapl_msr},
       {"rapl_powercap", find_rapl_powercap},
+      {estimate_source(), find_cpu_model},
   };
   return kFinders;
 }
