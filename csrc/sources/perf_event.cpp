@@ -70,7 +70,7 @@ int PerfEvents::add(const PerfEvent& event) {
   fds_.reserve(fds_.size() + 1);
   groups_.reserve(groups_.size() + 1);
   buffer_.resize(kHeaderWords + fds_.size() + 1);
-  if (!groups_.empty() && groups_.back().cpu == event.cpu) {
+  if (!groups_.empty()) {
     if (const int fd = perf_event_open(event, groups_.back().leader); fd >= 0) {
       fds_.push_back(fd);
       ++groups_.back().size;
@@ -81,7 +81,6 @@ int PerfEvents::add(const PerfEvent& event) {
   if (fd < 0) return errno;
   fds_.push_back(fd);
   Group group;
-  group.cpu = event.cpu;
   group.leader = fd;
   group.size = 1;
   groups_.push_back(group);

@@ -39,7 +39,6 @@ class PerfEvents {
 
  private:
   struct Group {
-    int cpu = 0;
     int leader = -1;
     std::size_t size = 0;
     std::uint64_t enabled_ns = 0;     // how long the kernel says the group has been counting

@@ -56,6 +56,7 @@ struct Server : one_watt::Tree {
   [[nodiscard]] std::map<std::string, ChannelInfo> described() const {
     std::map<std::string, ChannelInfo> infos;
     const Found found = find([&](const ChannelInfo& info) {
+      CHECK((infos.count(info.name) == 0 || info.domain == "psys"));
       infos[info.name] = info;
       return false;
     });
@@ -237,6 +238,27 @@ TEST_CASE("single cores have the kernel's number, or their CPU's where that one 
   // Equal numbers in different packages are no repetition.
   tree.cpu(1, 1, 0, 0);
   CHECK(names(tree.described()) == Names{"core-0-0", "core-1-0", "package-0"});
+}
+
+TEST_CASE("the platform's counter is looked for in every package, since only one of them counts") {
+  const Server tree(13, "0-1");
+  tree.cpu(1, 1, 0, 0);
+  tree.power("energy-psys");
+  std::vector<int> cpus;
+  const Found found = tree.find([&](const ChannelInfo& info) {
+    CHECK(info.name == "psys");
+    cpus.push_back(info.cpu);
+    return false;
+  });
+  CHECK(found.sources.empty());
+  CHECK(cpus == std::vector<int>{0, 1});
+}
+
+TEST_CASE("a channel whose event cannot be opened is not a channel") {
+  RaplPerf source;
+  CHECK(source.add(ChannelInfo{}, {0x7fffffff, 0, 0}) != 0);
+  CHECK(source.channels().empty());
+  source.read({});
 }
 
 TEST_CASE("the kernel's refusal is told once, with the errno") {

@@ -39,9 +39,11 @@ TEST_CASE("the modulus is 2^32 hardware units: powers of two of rapl.c and whole
 }
 
 TEST_CASE("a fall tells the unit as well") {
-  RaplUnit unit;
-  for (const std::uint64_t counts : {900u, 30u, 1007u, 12u, 13u, 2000u}) unit.see(counts << 18);
-  CHECK(unit.modulus(kScale) == kRegister << 18);
+  for (const std::uint64_t unit : {1ull << 18, 262143ull}) {
+    RaplUnit result;
+    for (const std::uint64_t counts : {2000u, 900u, 30u, 7u, 6u}) result.see(counts * unit);
+    CHECK(result.modulus(kScale) == kRegister * unit);
+  }
 }
 
 TEST_CASE("a counter that hardly moved tells nothing") {
@@ -82,5 +84,6 @@ TEST_CASE("what RAPL cannot have has no modulus") {
   std::mt19937_64 random(1);
   CHECK(watched(1, 40, random).modulus(kScale) == 0);          // a plain 64-bit count
   CHECK(watched(kRegister, 40, random).modulus(kScale) == 0);  // units of 1 J: 2^64 counts
+  CHECK(watched(kRegister / 2 * 3, 40, random).modulus(kScale) == 0);
   CHECK(watched(kRegister / 4, 40, random).modulus(kScale) == kRegister / 4 * kRegister);
 }
