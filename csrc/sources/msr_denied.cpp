@@ -53,7 +53,8 @@ MsrDenial explain_denial(const fs::path& file, const Roots& roots) {
   // The kernel asks for both: arch/x86/kernel/msr.c. CAP_SYS_RAWIO covers far more than reading energy, so what needs
   // less is named first.
   const std::string safe = "install msr-safe, which grants single registers without CAP_SYS_RAWIO; or ";
-  const std::string grant = "sudo chgrp $(id -g) " + file.string() + " && sudo chmod g+r " + file.string();
+  const std::string all = (file.parent_path().parent_path() / "*" / file.filename()).string();
+  const std::string grant = "sudo chgrp $(id -g) " + all + " && sudo chmod g+r " + all;
   const std::string run =
       "sudo setpriv --reuid $(id -u) --regid $(id -g) --init-groups --inh-caps +sys_rawio --ambient-caps +sys_rawio "
       "COMMAND";
