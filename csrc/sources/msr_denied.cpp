@@ -53,7 +53,8 @@ MsrDenial explain_denial(const fs::path& file, const Roots& roots) {
   // The kernel asks for both: arch/x86/kernel/msr.c. CAP_SYS_RAWIO covers far more than reading energy, so what needs
   // less is named first.
   const std::string safe = "install msr-safe, which grants single registers without CAP_SYS_RAWIO; or ";
-  const std::string grant = "sudo chgrp $(id -g) " + file.string() + " && sudo chmod g+r " + file.string();
+  const std::string all = (file.parent_path().parent_path() / "*" / file.filename()).string();
+  const std::string grant = "sudo chgrp $(id -g) " + all + " && sudo chmod g+r " + all;
   const std::string run =
       "sudo setpriv --reuid $(id -u) --regid $(id -g) --init-groups --inh-caps +sys_rawio --ambient-caps +sys_rawio "
       "COMMAND";
@@ -68,7 +69,8 @@ MsrDenial explain_denial(const fs::path& file, const Roots& roots) {
   if (!capable) return {"the file's mode is fine but this process has no CAP_SYS_RAWIO", safe + run};
 
   std::string reason =
-      "the file's mode and CAP_SYS_RAWIO are there and still it is refused: by the device rules of a container, because "
+      "the file's mode and CAP_SYS_RAWIO are there and still it is refused: by the device rules of a container, "
+      "because "
       "the capability counts only inside a user namespace, or by a security module";
   const std::string level = lockdown(roots.sys);
   if (!level.empty()) reason += "; kernel lockdown is on (" + level + ")";
@@ -88,9 +90,8 @@ MsrDenial explain_msr_error(int error, const fs::path& file, const Roots& roots)
       return explain_denial(file, roots);
     case ENXIO:
     case ENODEV:
-      return {"its CPU is offline",
-              "echo 1 | sudo tee " + (roots.sys / "devices/system/cpu/cpu").string() + file.parent_path().filename().string() +
-                  "/online"};
+      return {"its CPU is offline", "echo 1 | sudo tee " + (roots.sys / "devices/system/cpu/cpu").string() +
+                                        file.parent_path().filename().string() + "/online"};
     case EIO:
       return {"this CPU has no model-specific registers", ""};
     case EMFILE:

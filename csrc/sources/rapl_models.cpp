@@ -151,8 +151,9 @@ constexpr unsigned energy_exponent(std::uint64_t unit_register) { return unit_re
 std::span<const RaplModel> rapl_models() { return kModels; }
 
 const RaplGroup* find_rapl_group(const CpuIdentity& cpu) {
-  // AMD announces RAPL in CPUID (0x80000007 EDX bit 14) from family 17h on, so that newer families are known in advance;
-  // Linux shows that bit only since 5.8 and hypervisors drop it, so what decides is whether the registers answer.
+  // AMD announces RAPL in CPUID (0x80000007 EDX bit 14) from family 17h on, so that newer families are known in
+  // advance; Linux shows that bit only since 5.8 and hypervisors drop it, so what decides is whether the registers
+  // answer.
   if (cpu.is_amd()) return cpu.family >= 0x17 ? &kZen : nullptr;
   // Intel announces nothing. All that registers could tell about an unlisted model (a unit that is not zero, a counter
   // that moves) Silvermont tells as well, where the unit means something else altogether. So an unlisted model is not

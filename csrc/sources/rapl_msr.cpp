@@ -42,7 +42,8 @@ constexpr std::uint32_t kArchCapabilities = 0x10A;
 constexpr std::uint64_t kHasPackageControls = 1U << 10;
 constexpr std::uint32_t kPackageControls = 0xBC;
 constexpr std::uint64_t kFilterOn = 1;
-constexpr std::int64_t kFilteredPeriodNs = 3'000'000;  // M. Schmidl, TU Dresden 2025: 3.0 to 3.2 ms; DRAM is not affected
+constexpr std::int64_t kFilteredPeriodNs =
+    3'000'000;  // M. Schmidl, TU Dresden 2025: 3.0 to 3.2 ms; DRAM is not affected
 
 // How far apart two looks at a stamp are, and how often that is tried: a package asleep may have updated late once.
 constexpr auto kProofWait = std::chrono::milliseconds(50);
@@ -79,8 +80,8 @@ class Search {
     if (!know_the_processor()) return;
     const auto topology = read_topology(roots_.sys);
     if (topology.empty()) {
-      return refuse((roots_.sys / "devices/system/cpu/online").string(), "the kernel does not tell which CPUs are online",
-                    "mount /sys");
+      return refuse((roots_.sys / "devices/system/cpu/online").string(),
+                    "the kernel does not tell which CPUs are online", "mount /sys");
     }
     std::vector<Package> packages;
     for (const Cpu& cpu : first_cpus(topology)) add_package(cpu, topology, packages);
@@ -90,8 +91,8 @@ class Search {
       if (package.channels.empty()) continue;
       std::vector<MsrFile> files;
       files.push_back(std::move(package.file));
-      found_.sources.push_back(std::make_unique<RaplMsr>(std::move(files), std::move(package.counters),
-                                                         std::move(package.channels)));
+      found_.sources.push_back(
+          std::make_unique<RaplMsr>(std::move(files), std::move(package.counters), std::move(package.channels)));
     }
     for (auto& source : core_sources_) found_.sources.push_back(std::move(source));
   }
@@ -113,13 +114,15 @@ class Search {
     if (!cpu_.is_intel() && !cpu_.is_amd()) {
       refuse(file.string(), "only processors of Intel, AMD and Hygon have RAPL registers");
     } else if (cpu_.is_amd()) {
-      refuse(file.string(), "AMD family " + std::to_string(cpu_.family) + " has no RAPL registers, they came with Zen (23)");
-    } else {
       refuse(file.string(),
-             "Intel family " + std::to_string(cpu_.family) + " model " + std::to_string(cpu_.model) +
-                 " is not in the table of known energy units, and a wrong unit would give wrong joules",
-             "sudo modprobe -a rapl intel_rapl_msr (perf and powercap know what the kernel knows); please report family "
-             "and model together with the output of: sudo rdmsr -a 0x606");
+             "AMD family " + std::to_string(cpu_.family) + " has no RAPL registers, they came with Zen (23)");
+    } else {
+      refuse(
+          file.string(),
+          "Intel family " + std::to_string(cpu_.family) + " model " + std::to_string(cpu_.model) +
+              " is not in the table of known energy units, and a wrong unit would give wrong joules",
+          "sudo modprobe -a rapl intel_rapl_msr (perf and powercap know what the kernel knows); please report family "
+          "and model together with the output of: sudo rdmsr -a 0x606");
     }
     return false;
   }
@@ -234,17 +237,20 @@ class Search {
     if (group_->stamp_register == 0) return false;  // not among the generations that can
     std::uint64_t capabilities = 0;
     std::uint64_t controls = 0;
-    if (package.file.read(kArchCapabilities, capabilities) != 0 || (capabilities & kHasPackageControls) == 0) return false;
+    if (package.file.read(kArchCapabilities, capabilities) != 0 || (capabilities & kHasPackageControls) == 0)
+      return false;
     if (package.file.read(kPackageControls, controls) != 0) return false;
     // Firmware that enables SGX turns it on as well. " sgx " and not "sgx": sgx_lc is another flag.
     const std::string flags = try_read_text(roots_.proc / "cpuinfo").value_or("");
     const bool has_sgx = flags.find(" sgx ") != std::string::npos || flags.find(" sgx\n") != std::string::npos;
     if ((controls & kFilterOn) == 0 && !has_sgx) return false;
-    refuse(register_path(package.path, kPackageControls),
-           std::string("the energy filter is on (") + ((controls & kFilterOn) != 0 ? "bit 0 of register 0xBC" : "SGX is enabled") +
-               "): counters move every 3 ms with noise added, and hardware time stamps are not precise and not used; it "
-               "cannot be cleared until reset",
-           "disable SGX in the firmware and reboot");
+    refuse(
+        register_path(package.path, kPackageControls),
+        std::string("the energy filter is on (") +
+            ((controls & kFilterOn) != 0 ? "bit 0 of register 0xBC" : "SGX is enabled") +
+            "): counters move every 3 ms with noise added, and hardware time stamps are not precise and not used; it "
+            "cannot be cleared until reset",
+        "disable SGX in the firmware and reboot");
     return true;
   }
 
@@ -289,11 +295,13 @@ class Search {
     return look_at_stamp(read, group_->domains.front().register_number, group_->stamp_register);
   }
 
-  // 0x612 is documented for Ice Lake-X and was measured on Sapphire Rapids; on the others it may be anything. It is used
-  // where, twice 50 ms apart, its lower half is the package's energy and its upper half went on by that many ticks.
+  // 0x612 is documented for Ice Lake-X and was measured on Sapphire Rapids; on the others it may be anything. It is
+  // used where, twice 50 ms apart, its lower half is the package's energy and its upper half went on by that many
+  // ticks.
   void prove_stamps(std::vector<Package>& packages) {
     for (int round = 0; round < kProofRounds; ++round) {
-      const bool any = std::any_of(packages.begin(), packages.end(), [](const Package& p) { return p.look.has_value(); });
+      const bool any =
+          std::any_of(packages.begin(), packages.end(), [](const Package& p) { return p.look.has_value(); });
       if (!any) return;
       std::this_thread::sleep_for(kProofWait);
       for (Package& package : packages) {
@@ -398,6 +406,22 @@ int MsrFile::read(std::uint32_t register_number, std::uint64_t& value) const noe
   return size < 0 ? errno : EIO;
 }
 
+ReadStatus msr_status(int error) noexcept {
+  switch (error) {
+    case 0:
+      return ReadStatus::kOk;
+    case ENXIO:
+    case ENODEV:
+      return ReadStatus::kGone;  // the CPU went offline, or the driver was unloaded
+    case EACCES:
+    case EPERM:
+    case EBADF:
+      return ReadStatus::kFatal;  // taken off msr-safe's list; closed by somebody else
+    default:
+      return ReadStatus::kRetry;
+  }
+}
+
 RaplMsr::RaplMsr(std::vector<MsrFile> files, std::vector<Counter> counters, std::vector<ChannelInfo> channels)
     : files_(std::move(files)), counters_(std::move(counters)), channels_(std::move(channels)) {}
 
@@ -409,21 +433,7 @@ void RaplMsr::read(std::span<Reading> out) noexcept {
     reading.error = files_[counter.file].read(counter.register_number, value);
     reading.count = value & kMask;
     reading.stamp = counter.is_stamped ? value >> 32 : 0;
-    switch (reading.error) {
-      case 0:
-        reading.status = ReadStatus::kOk;
-        break;
-      case ENXIO:
-      case ENODEV:
-        reading.status = ReadStatus::kGone;  // the CPU went offline, or the driver was unloaded
-        break;
-      case EACCES:
-      case EPERM:
-        reading.status = ReadStatus::kFatal;  // taken off msr-safe's list
-        break;
-      default:
-        reading.status = ReadStatus::kRetry;
-    }
+    reading.status = msr_status(reading.error);
   }
 }
 

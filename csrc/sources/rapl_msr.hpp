@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // RAPL counters read straight from the processor's registers through /dev/cpu/N/msr (or msr-safe's twin of it), for
-// Intel, AMD and Hygon. The finest way there is (exact units, the hardware's own time stamps) and the one that needs most
-// rights. Opened on any thread, read by one sampler.
+// Intel, AMD and Hygon. The finest way there is (exact units, the hardware's own time stamps) and the one that needs
+// most rights. Opened on any thread, read by one sampler.
 #pragma once
 
 #include <cstdint>
@@ -32,12 +32,15 @@ class MsrFile {
   int fd_ = -1;
 };
 
+// What the errno of a reading means for the next one.
+ReadStatus msr_status(int error) noexcept;
+
 // Energy registers that are read together: those of one package (or die), or one for each core of a package.
 class RaplMsr final : public Source {
  public:
   struct Counter {
     std::uint32_t register_number = 0;
-    std::size_t file = 0;    // index into the files
+    std::size_t file = 0;     // index into the files
     bool is_stamped = false;  // the upper half is the time of the last update
   };
 
@@ -53,8 +56,8 @@ class RaplMsr final : public Source {
   std::vector<ChannelInfo> channels_;
 };
 
-// One source per package (or die, where counters belong to dies), and on AMD a second one for its single cores. Takes up
-// to 0.1 s where the stamped register 0x612 answers, which must then prove that it is one.
+// One source per package (or die, where counters belong to dies), and on AMD a second one for its single cores. Takes
+// up to 0.1 s where the stamped register 0x612 answers, which must then prove that it is one.
 void find_rapl_msr(const Roots& roots, const Wanted& wanted, Found& found);
 
 }  // namespace powerprobe

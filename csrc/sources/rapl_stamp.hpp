@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Whether a register is a stamped twin of the package's energy: energy in its lower half, the time of the last update in
-// its upper. Only the registers themselves can tell. Used while opening sources, on the caller's thread.
+// Whether a register is a stamped twin of the package's energy: energy in its lower half, the time of the last update
+// in its upper. Only the registers themselves can tell. Used while opening sources, on the caller's thread.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "sources/msr_denied.hpp"
-
 #include <doctest/doctest.h>
 
 #include <cerrno>
 
 #include "msr_tree.hpp"
+#include "sources/msr_denied.hpp"
 
 using namespace powerprobe;
 

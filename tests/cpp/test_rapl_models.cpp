@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "sources/rapl_models.hpp"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
+
+#include "sources/rapl_models.hpp"
 
 using namespace powerprobe;
 
@@ -127,8 +127,11 @@ TEST_CASE("servers whose memory register is doubtful count the package only, onc
 }
 
 TEST_CASE("AMD and Hygon have package and core since Zen") {
-  for (const auto& [vendor, family] : {std::pair{"AuthenticAMD", 0x17}, {"AuthenticAMD", 0x19}, {"AuthenticAMD", 0x1A},
-                                       {"HygonGenuine", 0x18}, {"AuthenticAMD", 0x1B}}) {
+  for (const auto& [vendor, family] : {std::pair{"AuthenticAMD", 0x17},
+                                       {"AuthenticAMD", 0x19},
+                                       {"AuthenticAMD", 0x1A},
+                                       {"HygonGenuine", 0x18},
+                                       {"AuthenticAMD", 0x1B}}) {
     const RaplGroup* group = find_rapl_group({vendor, family, 1, -1, false});
     REQUIRE(group != nullptr);
     CHECK(group->unit_register == 0xC0010299);
@@ -154,11 +157,11 @@ TEST_CASE("a unit register without an energy unit gives none, not even for fixed
 TEST_CASE("the most watts are generous, and never nonsense") {
   const std::uint64_t tdp165_max330 = 165 * 8 | std::uint64_t{330 * 8} << 32;
   CHECK(max_package_watts(kEsu14, tdp165_max330) == doctest::Approx(1320.0));
-  CHECK(max_package_watts(kEsu14, 500 * 8) == doctest::Approx(2000.0));      // no maximum given
-  CHECK(max_package_watts(kEsu14, 15 * 8) == doctest::Approx(1000.0));       // a laptop
-  CHECK(max_package_watts(kEsu14, 0) == kMaxPackageWatts);                   // not given
-  CHECK(max_package_watts(kEsu14, ~std::uint64_t{0}) == kMaxPackageWatts);   // garbage
-  CHECK(max_package_watts(0xA0E00, 300) == doctest::Approx(1200.0));         // in watts instead of eighths
+  CHECK(max_package_watts(kEsu14, 500 * 8) == doctest::Approx(2000.0));     // no maximum given
+  CHECK(max_package_watts(kEsu14, 15 * 8) == doctest::Approx(1000.0));      // a laptop
+  CHECK(max_package_watts(kEsu14, 0) == kMaxPackageWatts);                  // not given
+  CHECK(max_package_watts(kEsu14, ~std::uint64_t{0}) == kMaxPackageWatts);  // garbage
+  CHECK(max_package_watts(0xA0E00, 300) == doctest::Approx(1200.0));        // in watts instead of eighths
   for (std::uint64_t bit = 0; bit < 64; ++bit) {
     CHECK(max_package_watts(kEsu14, std::uint64_t{1} << bit) >= 1000.0);
     CHECK(max_package_watts(kEsu14, std::uint64_t{1} << bit) <= kMaxPackageWatts);

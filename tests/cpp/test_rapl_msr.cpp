@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: MIT
-#include "sources/rapl_msr.hpp"
-
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cerrno>
 #include <cmath>
 #include <map>
 #include <set>
 #include <string>
 
+#include "allocations.hpp"
 #include "msr_tree.hpp"
+#include "sources/rapl_msr.hpp"
 
 using namespace powerprobe;
 
 namespace {
 
 constexpr std::uint64_t kEsu14 = 0xA0E03;
-constexpr std::uint32_t kUnit = 0x606, kPackage = 0x611, kPowerInfo = 0x614, kDram = 0x619, kCore = 0x639, kUncore = 0x641,
-                        kPsys = 0x64D;
+constexpr std::uint32_t kUnit = 0x606, kPackage = 0x611, kPowerInfo = 0x614, kDram = 0x619, kCore = 0x639,
+                        kUncore = 0x641, kPsys = 0x64D;
 constexpr std::uint32_t kAmdUnit = 0xC0010299;
 
 constexpr int kSkylakeX = 0x55, kSkylake = 0x5E, kSapphireRapids = 0x8F, kIceLakeX = 0x6A, kGraniteRapids = 0xAD;
@@ -25,7 +26,9 @@ constexpr int kSkylakeX = 0x55, kSkylake = 0x5E, kSapphireRapids = 0x8F, kIceLak
 const Wanted kAll = [](const ChannelInfo&) { return true; };
 
 struct Server : MsrTree {
-  explicit Server(int model = kSkylakeX, const std::string& flags = "fpu") { set_processor("GenuineIntel", 6, model, flags); }
+  explicit Server(int model = kSkylakeX, const std::string& flags = "fpu") {
+    set_processor("GenuineIntel", 6, model, flags);
+  }
   void add_package(int cpu, int package, int die = 0, std::uint64_t count = 1000) {
     add_cpu(cpu, package, die, 0);
     set_register(cpu, kUnit, kEsu14);
@@ -295,7 +298,7 @@ TEST_CASE("missing permission is told with what is missing, and msr-safe takes o
     const AsNobody nobody;
     const Refusal denied = refusal(find(server), "no CAP_SYS_RAWIO");
     CHECK(denied.error == EACCES);
-    CHECK(denied.remedy.find("chmod g+r " + server.msr(0).string()) != std::string::npos);
+    CHECK(denied.remedy.find("chmod g+r " + (server.root() / "dev/cpu/*/msr").string()) != std::string::npos);
   }
   server.set_register(0, kUnit, kEsu14, "msr_safe");
   server.set_register(0, kPackage, 42, "msr_safe");
@@ -381,7 +384,7 @@ TEST_CASE("the energy filter is told, doubles the period of all but memory, and 
       CHECK(filter.reason.find("until reset") != std::string::npos);
     }
   }
-  Server server(kIceLakeX);
+  Server server(kIceLakeX, "fpu sgx_lc sse");  // another flag
   server.add_package(0, 0);
   server.set_register(0, 0x10A, 1U << 10);
   server.set_register(0, 0xBC, 0);
@@ -390,8 +393,8 @@ TEST_CASE("the energy filter is told, doubles the period of all but memory, and 
 
 namespace {
 
-// AMD's unit, core and package registers overlap by all but a byte each in a file: bytes 3 to 6 from the unit register on
-// are free, the rest is the unit.
+// AMD's unit, core and package registers overlap by all but a byte each in a file: bytes 3 to 6 from the unit register
+// on are free, the rest is the unit.
 struct Zen : MsrTree {
   Zen() { set_processor("AuthenticAMD", 0x19, 1); }
   void add_core(int cpu, int package, int die, int core, std::uint8_t own) {
@@ -478,4 +481,28 @@ TEST_CASE("a reading that fails says so and leaves the others") {
   server.set_register(0, kDram, 5);
   CHECK(read(found).at("dram-0").status == ReadStatus::kOk);
   CHECK(read(found).at("dram-0").error == 0);
+}
+
+TEST_CASE("an errno tells whether to try again, to end the series or to give up") {
+  CHECK(msr_status(0) == ReadStatus::kOk);
+  for (const int error : {EIO, EINTR, EAGAIN}) CHECK(msr_status(error) == ReadStatus::kRetry);
+  for (const int error : {ENXIO, ENODEV}) CHECK(msr_status(error) == ReadStatus::kGone);
+  for (const int error : {EACCES, EPERM, EBADF}) CHECK(msr_status(error) == ReadStatus::kFatal);
+}
+
+TEST_CASE("reading does not allocate") {
+  Server server;
+  server.add_package(0, 0);
+  server.set_register(0, kDram, 4);
+  const Found found = find(server);
+  REQUIRE(found.sources.size() == 1);
+  std::filesystem::resize_file(server.msr(0), kDram);
+  std::array<Reading, 2> out;
+  const std::size_t before = allocations;
+  CHECK(before > 0);
+  for (int i = 0; i < 5; ++i) found.sources[0]->read(out);
+  const std::size_t after = allocations;
+  CHECK(after == before);
+  CHECK(out[0].count == 1000);
+  CHECK(out[1].error == EIO);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "sources/rapl_stamp.hpp"
-
 #include <doctest/doctest.h>
 
 #include <cerrno>
+
+#include "sources/rapl_stamp.hpp"
 
 using namespace powerprobe;
 
