@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/probe.hpp"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -31,19 +33,21 @@ Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions&
 
 void Probe::start() {
   for (auto& sampler : samplers_) sampler->start();
-  running_.store(true, std::memory_order_relaxed);
+  running_pid_.store(::getpid(), std::memory_order_relaxed);
 }
 
 void Probe::stop() noexcept {
-  running_.store(false, std::memory_order_relaxed);
+  running_pid_.store(0, std::memory_order_relaxed);
   for (auto& sampler : samplers_) sampler->stop();
 }
+
+bool Probe::is_running() const noexcept { return running_pid_.load(std::memory_order_relaxed) == ::getpid(); }
 
 void Probe::ask(bool fresh, std::int64_t deadline_ns) noexcept {
   bool was_quiet = false;
   for (auto& sampler : samplers_) was_quiet |= sampler->ask();
   if (!fresh || !was_quiet) return;
-  for (auto& sampler : samplers_) sampler->wait_for_poll(deadline_ns);
+  for (auto& sampler : samplers_) sampler->wait_for_poll(sampler->asked_poll(), deadline_ns);
 }
 
 void Probe::release() noexcept {
@@ -92,7 +96,8 @@ void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, 
                 name + ": an interval starts " + milliseconds(first_answerable_ns(edges) - range.first_ns) +
                     " before the first reading of this probe");
   }
-  if (range.last_ns > last_answerable_ns(edges)) {
+  // A single edge answers nothing, not even the instant it was seen at.
+  if (range.last_ns > last_answerable_ns(edges) || edges.size() < 2) {
     const std::int64_t ended_ns = channel_stats(channel).ended_ns;
     if (ended_ns != INT64_MAX) {
       throw Error(ErrorKind::kGone, name + " ended " + milliseconds(now_ns() - ended_ns) +

@@ -14,7 +14,8 @@
 
 namespace powerprobe {
 
-// Any thread may call anything. start() and stop() are idempotent; after stop() the rings can still be asked and viewed.
+// Any thread may call anything. start() and stop() are idempotent; after stop() the rings can still be asked and viewed. In the
+// child of a fork a probe does not run and cannot be started.
 class Probe {
  public:
   // Takes the first reading of every source; throws Error when one cannot be read. No thread exists before start().
@@ -22,7 +23,7 @@ class Probe {
 
   void start();
   void stop() noexcept;
-  [[nodiscard]] bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool is_running() const noexcept;
 
   // All channels, in the order of their sources; `parent` is not set.
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return channels_; }
@@ -58,7 +59,7 @@ class Probe {
   std::vector<ChannelInfo> channels_;
   std::vector<Place> places_;
   std::vector<std::unique_ptr<Sampler>> samplers_;
-  std::atomic<bool> running_{false};  // relaxed: says whether marks are taken; orders nothing
+  std::atomic<int> running_pid_{0};  // the process it runs in; 0: none. Relaxed: says whether marks are taken; orders nothing
 };
 
 }  // namespace powerprobe

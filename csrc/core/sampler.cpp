@@ -71,7 +71,16 @@ Sampler::~Sampler() {
   while (pending_ != nullptr) delete std::exchange(pending_, pending_->next);
 }
 
+bool Sampler::is_forked_copy() const noexcept {
+  const int owner = owner_pid_.load(std::memory_order_relaxed);
+  return owner != 0 && owner != ::getpid();
+}
+
 void Sampler::start() {
+  if (is_forked_copy()) {
+    throw Error(ErrorKind::kUnavailable, "this probe was started by the parent process and does not run in a fork's child", {},
+                0, "make a new one after the fork");
+  }
   const std::lock_guard lock(thread_mutex_);
   if (thread_) return;
   // The thread must not take signals that are meant for the program (ctrl-C would wake it instead of the main thread).
@@ -79,7 +88,8 @@ void Sampler::start() {
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  owner_pid_ = ::getpid();
+  stop_.store(false, std::memory_order_relaxed);
+  owner_pid_.store(::getpid(), std::memory_order_relaxed);
   try {
     thread_ = std::make_unique<std::thread>([this] { run(); });
   } catch (const std::system_error& error) {
@@ -91,21 +101,27 @@ void Sampler::start() {
 }
 
 void Sampler::stop() noexcept {
-  const std::lock_guard lock(thread_mutex_);
-  if (!thread_) return;
-  if (owner_pid_ != ::getpid()) {
-    (void)thread_.release();  // a fork's child: there is no such thread here to join, and no way to say so to std::thread
+  if (is_forked_copy()) {
+    // There is no such thread here to join, and no way to say so to std::thread; nor may the mutex ever be free again.
+    (void)thread_.release();
     return;
   }
-  stop_.store(true, std::memory_order_relaxed);  // ordered by wake(): ask
+  const std::lock_guard lock(thread_mutex_);
+  if (!thread_) return;
+  stop_.store(true, std::memory_order_seq_cst);  // ask; late
   wake();
   thread_->join();
   thread_.reset();
+  fill_marks(now_ns(), true);  // what was added after the thread's last look: late
 }
 
 bool Sampler::ask() noexcept {
+  const std::uint32_t next = next_poll();  // before the sampler is woken: it may be faster than the asker
   const bool was_quiet = askers_.fetch_add(1, std::memory_order_relaxed) == 0;  // ordered by wake(): ask
-  if (was_quiet) wake();
+  if (was_quiet) {
+    asked_poll_.store(next, std::memory_order_relaxed);
+    wake();
+  }
   return was_quiet;
 }
 
@@ -116,12 +132,11 @@ void Sampler::wake() noexcept {
   futex_wake(wake_);
 }
 
-void Sampler::wait_for_poll(std::int64_t deadline_ns) noexcept {
-  const std::uint32_t begun = begun_.load(std::memory_order_relaxed);
+void Sampler::wait_for_poll(std::uint32_t number, std::int64_t deadline_ns) noexcept {
   waiting_.fetch_add(1, std::memory_order_seq_cst);  // announced before finished_ is looked at; poll() does the opposite
   while (true) {
     const std::uint32_t finished = finished_.load(std::memory_order_seq_cst);  // fresh
-    if (static_cast<std::int32_t>(finished - begun) > 0 || now_ns() >= deadline_ns) break;
+    if (static_cast<std::int32_t>(finished - number) >= 0 || now_ns() >= deadline_ns) break;
     futex_wait(finished_, finished, deadline_ns);
   }
   waiting_.fetch_sub(1, std::memory_order_relaxed);
@@ -134,6 +149,10 @@ void Sampler::add(std::shared_ptr<Mark> mark) {
   // A sampler that is asked polls anyway; one that has gone quiet sleeps for seconds. Quiet: this looks at askers_ after the
   // push, run() at inbox_ after askers_, so a mark is seen by one of the two.
   if (askers_.load(std::memory_order_seq_cst) == 0) wake();
+  if (stop_.load(std::memory_order_seq_cst)) {  // late
+    const std::lock_guard lock(thread_mutex_);
+    if (!thread_) fill_marks(now_ns(), true);
+  }
 }
 
 void Sampler::run() noexcept {
@@ -174,7 +193,7 @@ void Sampler::run() noexcept {
     last_poll_ns = now;
   }
   fill_marks(now_ns(), true);
-  cpu_ns_at_end_.store(thread_cpu_ns(), std::memory_order_relaxed);
+  cpu_ns_before_ += thread_cpu_ns();  // stop() holds the mutex meanwhile and joins
 }
 
 void Sampler::poll(bool late) noexcept {
@@ -327,13 +346,13 @@ SamplerStats Sampler::stats() const noexcept {
     stats.wakeup_ns[i] = wakeup_ns_[i].get();
     stats.read_ns[i] = read_ns_[i].get();
   }
-  stats.cpu_ns = cpu_ns_at_end_.load(std::memory_order_relaxed);
+  if (is_forked_copy()) return stats;
   const std::lock_guard lock(thread_mutex_);
+  stats.cpu_ns = cpu_ns_before_;
   clockid_t clock;
-  if (stats.cpu_ns == 0 && thread_ && owner_pid_ == ::getpid() &&
-      ::pthread_getcpuclockid(thread_->native_handle(), &clock) == 0) {
-    timespec t;
-    if (::clock_gettime(clock, &t) == 0) stats.cpu_ns = static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+  timespec t;
+  if (thread_ && ::pthread_getcpuclockid(thread_->native_handle(), &clock) == 0 && ::clock_gettime(clock, &t) == 0) {
+    stats.cpu_ns += static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
   }
   return stats;
 }

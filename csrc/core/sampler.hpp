@@ -55,6 +55,8 @@ struct SamplerStats {
 //   inbox   asker: inbox_ push (release)       ->  sampler: inbox_.exchange(acquire)   the mark in it is complete
 //   quiet   asker: inbox_ push, then askers_.load()  <->  sampler: askers_.load(), then inbox_.load()
 //              all sequentially consistent: a mark is not left lying by a sampler that goes to sleep
+//   late    asker: inbox_ push, then stop_.load()  <->  stop(): stop_.store(), then inbox_.exchange() after the join
+//              sequentially consistent: a mark that comes too late for the thread is filled in by one of the two
 //   fresh   sampler: finished_.store(), then waiting_.load()  <->  asker: waiting_ up, then finished_.load()
 //              sequentially consistent: nobody sleeps through the poll that it waits for; finished_ also publishes its edges
 class Sampler {
@@ -68,19 +70,28 @@ class Sampler {
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;
 
+  // Throws Error (kUnavailable) when there is no thread to be had, and in the child of a fork. May be called twice, and again
+  // after stop().
   void start();
 
-  // Immediate; marks that are still pending become kUnsettled. May be called twice, from any thread.
+  // Immediate; marks that are still pending or come later become kUnsettled. May be called twice, from any thread.
   void stop() noexcept;
+
+  // Started by another process, of which this one is a fork: its thread is not here.
+  [[nodiscard]] bool is_forked_copy() const noexcept;
 
   // While asked for, the sampler polls at its rate. Calls nest. True: it was quiet before.
   bool ask() noexcept;
   void release() noexcept;
 
-  // Waits until a poll that began after this call is over, or the deadline.
-  void wait_for_poll(std::int64_t deadline_ns) noexcept;
+  // Polls are numbered: the one that begins next, and the first since somebody asks.
+  [[nodiscard]] std::uint32_t next_poll() const noexcept { return begun_.load(std::memory_order_relaxed) + 1; }
+  [[nodiscard]] std::uint32_t asked_poll() const noexcept { return asked_poll_.load(std::memory_order_relaxed); }
 
-  // The sampler fills in its channels' slots. Never blocks.
+  // Waits until the poll of that number is over, or the deadline.
+  void wait_for_poll(std::uint32_t number, std::int64_t deadline_ns) noexcept;
+
+  // The sampler fills in its channels' slots. Never blocks while the sampler runs.
   void add(std::shared_ptr<Mark> mark);
 
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return source_->channels(); }
@@ -133,23 +144,24 @@ class Sampler {
   std::int64_t period_ns_;
   std::vector<std::unique_ptr<ChannelState>> states_;
   std::vector<Reading> readings_;
-  PendingMark* pending_ = nullptr;  // sampler thread only
+  PendingMark* pending_ = nullptr;  // sampler thread; when there is none, who holds thread_mutex_
 
   std::atomic<PendingMark*> inbox_{nullptr};  // inbox, quiet
   std::atomic<std::uint32_t> askers_{0};      // ask, quiet
-  std::atomic<bool> stop_{false};             // ask
+  std::atomic<bool> stop_{false};             // ask, late
   std::atomic<std::uint32_t> wake_{0};        // ask; the word the sampler sleeps on
   std::atomic<std::uint32_t> begun_{0};       // polls; written by the sampler only
   std::atomic<std::uint32_t> finished_{0};    // fresh
+  std::atomic<std::uint32_t> asked_poll_{0};  // relaxed: read by the asker that wrote it
   std::atomic<std::uint32_t> waiting_{0};     // threads in wait_for_poll(); fresh
 
   Count polls_, missed_ticks_;
   std::array<Count, kHistogramSize> wakeup_ns_, read_ns_;
-  std::atomic<std::int64_t> cpu_ns_at_end_{0};  // relaxed: written before the join in stop()
 
   mutable std::mutex thread_mutex_;  // guards the two below; never taken by the sampler thread
   std::unique_ptr<std::thread> thread_;
-  int owner_pid_ = 0;
+  std::int64_t cpu_ns_before_ = 0;  // of threads that are over; each adds its own before stop() has joined it
+  std::atomic<int> owner_pid_{0};   // who called start(); relaxed: it matters only after a fork
 };
 
 }  // namespace powerprobe

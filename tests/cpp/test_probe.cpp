@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT
+#include "core/probe.hpp"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/clock.hpp"
+#include "core/error.hpp"
+#include "scripted.hpp"
+
+using namespace powerprobe;
+using namespace powerprobe::test;
+
+namespace {
+
+// Two sources: the first with two channels, the second with one.
+struct Bench {
+  std::shared_ptr<Script> first = std::make_shared<Script>();
+  std::shared_ptr<Script> second = std::make_shared<Script>();
+  std::unique_ptr<Probe> probe;
+
+  explicit Bench(const SamplerOptions& options = {.period_ns = kMs / 10}) {
+    first->readings.resize(2);
+    second->readings.resize(1);
+    std::vector<std::unique_ptr<Source>> sources;
+    sources.push_back(
+        std::make_unique<ScriptedSource>(std::vector{millijoules("package-0"), millijoules("dram-0")}, first));
+    sources.push_back(std::make_unique<ScriptedSource>(std::vector{millijoules("package-1")}, second));
+    probe = std::make_unique<Probe>(std::move(sources), options);
+  }
+
+  // Until each channel has that many edges.
+  void until_edges(std::uint64_t count) const {
+    const std::int64_t deadline_ns = soon();
+    for (std::size_t channel = 0; channel < 3; ++channel) {
+      while (probe->channel_stats(channel).edges < count && now_ns() < deadline_ns) std::this_thread::yield();
+      REQUIRE(probe->channel_stats(channel).edges >= count);
+    }
+  }
+
+  [[nodiscard]] Energy energy(std::size_t channel, std::int64_t start_ns, std::int64_t end_ns) const {
+    Energy energy;
+    probe->energies(channel, {&start_ns, 1}, {&end_ns, 1}, {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}});
+    return energy;
+  }
+
+  [[nodiscard]] ErrorKind refusal(std::size_t channel, std::int64_t start_ns, std::int64_t end_ns) const {
+    try {
+      (void)energy(channel, start_ns, end_ns);
+    } catch (const Error& error) {
+      const bool names_the_channel = std::string(error.what()).find(probe->channels()[channel].name) == 0;
+      CHECK((names_the_channel || error.kind() == ErrorKind::kBadArgument));
+      return error.kind();
+    }
+    FAIL("should have thrown");
+    return {};
+  }
+
+  [[nodiscard]] std::vector<Edge> edges(std::size_t channel) const {
+    const Lease lease = probe->lease_newest(channel, UINT64_MAX);
+    return {lease.edges().begin(), lease.edges().end()};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("channels come in the order of their sources, one sampler for each") {
+  const Bench bench;
+  REQUIRE(bench.probe->channels().size() == 3);
+  CHECK(bench.probe->channels()[0].name == "package-0");
+  CHECK(bench.probe->channels()[1].name == "dram-0");
+  CHECK(bench.probe->channels()[2].name == "package-1");
+  CHECK(bench.probe->sampler_count() == 2);
+  CHECK(bench.probe->sampler_of(1) == 0);
+  CHECK(bench.probe->sampler_of(2) == 1);
+}
+
+TEST_CASE("energy, edges and statistics are those of the channel that was asked for") {
+  const Bench bench;
+  bench.first->set(0, {.count = 1'000'000});
+  bench.probe->start();
+  bench.probe->ask(false, 0);
+  bench.first->under_load(1);
+  bench.second->under_load(100);
+  bench.until_edges(40);
+  bench.probe->stop();
+  CHECK(bench.edges(0)[1].joules >= 900.0);
+  CHECK(bench.edges(1).back().joules < 900.0);
+  for (const std::size_t channel : {std::size_t{1}, std::size_t{2}}) {
+    const auto edges = bench.edges(channel);
+    const std::int64_t start_ns = edges[3].t_ns;
+    const std::int64_t end_ns = edges[20].t_ns;
+    const Energy energy = bench.energy(channel, start_ns, end_ns);
+    CHECK(energy.joules == doctest::Approx(edges[20].joules - edges[3].joules));
+    CHECK(energy.lower <= energy.joules);
+    CHECK(energy.joules <= energy.upper);
+    CHECK(std::isfinite(energy.upper));
+    CHECK(bench.probe->channel_stats(channel).edges == edges.size());
+  }
+  CHECK(bench.probe->sampler_stats(1).polls == bench.second->reads_so_far());
+}
+
+TEST_CASE("no question at all is no error") {
+  const Bench bench;
+  bench.probe->energies(0, {}, {}, {});
+}
+
+TEST_CASE("an interval that ends before it starts is named") {
+  const Bench bench;
+  const std::array<std::int64_t, 3> starts{5, 6, 7};
+  const std::array<std::int64_t, 3> ends{5, 6, 6};
+  std::array<double, 3> joules{}, lower{}, upper{};
+  try {
+    bench.probe->energies(0, starts, ends, {joules, lower, upper});
+    FAIL("should have thrown");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kBadArgument);
+    CHECK(std::strstr(error.what(), "interval 2") != nullptr);
+  }
+}
+
+TEST_CASE("what lies before the first reading or behind the newest edge is refused, never zero") {
+  const Bench bench;
+  bench.probe->start();
+  bench.first->under_load(1);
+  bench.second->under_load(1);
+  bench.probe->ask(false, 0);
+  bench.until_edges(10);
+  bench.probe->stop();
+  const auto edges = bench.edges(0);
+  const std::int64_t first_ns = edges.front().t_ns;
+  const std::int64_t last_ns = last_answerable_ns(edges);
+  CHECK(bench.refusal(0, first_ns - 1, last_ns) == ErrorKind::kOutOfRange);
+  CHECK(bench.refusal(0, first_ns, last_ns + 1) == ErrorKind::kOutOfRange);
+  CHECK(bench.refusal(0, now_ns() + kHour, now_ns() + 2 * kHour) == ErrorKind::kOutOfRange);
+  CHECK(bench.energy(0, first_ns, last_ns).joules > 0.0);
+}
+
+TEST_CASE("a single edge answers nothing, even when a value is never old") {
+  ChannelInfo channel = millijoules("cpu-0");
+  channel.stale_ns = 0;
+  auto script = std::make_shared<Script>();
+  std::vector<std::unique_ptr<Source>> sources;
+  sources.push_back(std::make_unique<ScriptedSource>(std::vector{channel}, script));
+  const Probe probe(std::move(sources), {});
+  const std::int64_t t_ns = probe.lease_newest(0, 1).edges()[0].t_ns;
+  Energy energy;
+  CHECK_THROWS_AS(
+      probe.energies(0, {&t_ns, 1}, {&t_ns, 1}, {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}}), Error);
+}
+
+TEST_CASE("what the ring no longer holds is an overrun") {
+  const Bench bench({.period_ns = kMs / 50, .capacity = 1});
+  const std::int64_t first_ns = bench.edges(0).front().t_ns;
+  bench.first->under_load(1);
+  bench.second->under_load(1);
+  bench.probe->start();
+  bench.probe->ask(false, 0);
+  bench.until_edges(300);
+  bench.probe->stop();
+  const auto edges = bench.edges(0);
+  CHECK(bench.refusal(0, first_ns, edges[20].t_ns) == ErrorKind::kOverrun);
+  CHECK(bench.energy(0, edges[0].t_ns, edges[20].t_ns).joules > 0.0);
+}
+
+TEST_CASE("past the end of a channel that went away is an error of its own, before it is an answer") {
+  const Bench bench;
+  bench.first->under_load(1);
+  bench.second->under_load(1);
+  bench.probe->start();
+  bench.probe->ask(false, 0);
+  bench.until_edges(20);
+  bench.first->fail(0, ReadStatus::kGone, ENODEV);
+  while (bench.probe->channel_stats(0).ended_ns == INT64_MAX) std::this_thread::yield();
+  bench.probe->stop();
+  const auto edges = bench.edges(0);
+  CHECK(bench.refusal(0, edges[2].t_ns, now_ns()) == ErrorKind::kGone);
+  CHECK(bench.energy(0, edges[2].t_ns, edges[10].t_ns).joules > 0.0);
+}
+
+TEST_CASE("a channel that was never read is out of range") {
+  auto script = std::make_shared<Script>();
+  script->readings.resize(2);
+  script->fail(1, ReadStatus::kRetry, EIO);
+  std::vector<std::unique_ptr<Source>> sources;
+  sources.push_back(
+      std::make_unique<ScriptedSource>(std::vector{millijoules("package-0"), millijoules("dram-0")}, script));
+  const Probe probe(std::move(sources), {});
+  const std::int64_t t_ns = now_ns();
+  Energy energy;
+  try {
+    probe.energies(1, {&t_ns, 1}, {&t_ns, 1}, {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}});
+    FAIL("should have thrown");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kOutOfRange);
+  }
+}
+
+TEST_CASE("a mark has one slot per channel, of all samplers") {
+  const Bench bench;
+  bench.first->under_load(1);
+  bench.second->under_load(2);
+  bench.probe->start();
+  const auto begin = bench.probe->mark(now_ns());
+  REQUIRE(begin->wait_until(soon()));
+  const auto end = bench.probe->mark(now_ns());
+  REQUIRE(end->wait_until(soon()));
+  REQUIRE(end->slots().size() == 3);
+  for (std::size_t channel = 0; channel < 3; ++channel) {
+    CAPTURE(channel);
+    REQUIRE(begin->slots()[channel].state == MarkState::kKnown);
+    REQUIRE(end->slots()[channel].state == MarkState::kKnown);
+    const Energy energy = energy_between(begin->slots()[channel].point, end->slots()[channel].point,
+                                         EnergyModel::of(bench.probe->channels()[channel]));
+    CHECK(energy.joules >= 0.0);
+    CHECK(energy.upper > 0.0);
+  }
+}
+
+TEST_CASE("a fresh ask waits until each quiet sampler has read once more") {
+  const Bench bench({.period_ns = kHour});
+  bench.probe->start();
+  const std::uint64_t first = bench.first->reads_so_far();
+  const std::uint64_t second = bench.second->reads_so_far();
+  bench.probe->ask(true, soon());
+  CHECK(bench.first->reads_so_far() == first + 1);
+  CHECK(bench.second->reads_so_far() == second + 1);
+  const std::int64_t deadline_ns = soon();
+  bench.probe->ask(true, deadline_ns);  // not quiet any more: does not wait for the next tick, an hour away
+  CHECK(now_ns() < deadline_ns);
+  bench.probe->release();
+  bench.probe->release();
+}
+
+TEST_CASE("a probe that does not run gives no marks and says what to do; what it has it still tells") {
+  const Bench bench;
+  CHECK_FALSE(bench.probe->is_running());
+  const auto refusal = [&] {
+    try {
+      (void)bench.probe->mark(now_ns());
+    } catch (const Error& error) {
+      CHECK(error.kind() == ErrorKind::kUnavailable);
+      return error.remedy();
+    }
+    return std::string();
+  };
+  CHECK_FALSE(refusal().empty());
+  bench.first->under_load(1);
+  bench.second->under_load(1);
+  bench.probe->start();
+  bench.probe->start();
+  CHECK(bench.probe->is_running());
+  bench.probe->ask(false, 0);
+  bench.until_edges(10);
+  const auto mark = bench.probe->mark(now_ns() + kHour);
+  bench.probe->stop();
+  bench.probe->stop();
+  CHECK_FALSE(bench.probe->is_running());
+  CHECK(mark->is_done());
+  CHECK_FALSE(refusal().empty());
+  const auto edges = bench.edges(2);
+  CHECK(bench.energy(2, edges[1].t_ns, edges[5].t_ns).joules > 0.0);
+}
+
+TEST_CASE("a lease outlives its probe") {
+  auto bench = std::make_unique<Bench>();
+  const Lease lease = bench->probe->lease_newest(0, 5);
+  bench.reset();
+  CHECK(lease.edges().size() == 1);
+  CHECK(lease.edges()[0].flags == kEdgeFirst);
+}
+
+TEST_CASE("one source that cannot be read at first fails the probe with its reason") {
+  auto script = std::make_shared<Script>();
+  script->readings.resize(1);
+  script->fail(0, ReadStatus::kFatal, EACCES);
+  std::vector<std::unique_ptr<Source>> sources;
+  sources.push_back(std::make_unique<ScriptedSource>(std::vector{millijoules("package-0")}, script));
+  CHECK_THROWS_AS(Probe(std::move(sources), {}), Error);
+}
+
+TEST_CASE("in a fork's child the probe does not run, says so, and its edges can still be asked") {
+  Bench bench;
+  bench.first->under_load(1);
+  bench.second->under_load(1);
+  bench.probe->start();
+  bench.probe->ask(false, 0);
+  bench.until_edges(10);
+  bench.probe->stop();
+  bench.probe->start();
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::signal(SIGALRM, SIG_DFL);
+    ::alarm(10);
+    int wrong = bench.probe->is_running() ? 1 : 0;
+    for (const bool start : {false, true}) {
+      try {
+        start ? bench.probe->start() : static_cast<void>(bench.probe->mark(now_ns()));
+        wrong |= 2;
+      } catch (const Error& error) {
+        wrong |= error.kind() == ErrorKind::kUnavailable ? 0 : 4;
+      }
+    }
+    const auto edges = bench.edges(0);
+    wrong |= bench.energy(0, edges[1].t_ns, edges[5].t_ns).joules > 0.0 ? 0 : 8;
+    bench.probe.reset();
+    ::_exit(wrong);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(bench.probe->is_running());
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: MIT
+#include "core/series.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <vector>
+
+using namespace powerprobe;
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kQuantum = 1.0 / 65536.0;
+
+enum class Steps { kEven, kUneven, kPauses };
+
+// Edges of a load that is made up; `resets`: one edge in that many starts a segment (0: none).
+std::vector<Edge> make_edges(std::size_t count, Steps steps, unsigned resets, std::mt19937_64& random) {
+  std::vector<Edge> edges(count);
+  std::int64_t t_ns = 1'000'000'000;
+  std::uint64_t counts = 0;
+  std::uint32_t segment = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto jitter = static_cast<std::int64_t>(random() % 1'000'000);
+    std::int64_t step_ns = 1'000'000;
+    if (steps != Steps::kEven) step_ns = 500'000 + jitter;
+    if (steps == Steps::kPauses && random() % 50 == 0) step_ns += jitter * 1000;
+    t_ns += step_ns;
+    if (resets != 0 && i > 0 && random() % resets == 0) {
+      ++segment;
+    } else {
+      counts += random() % 1000;
+    }
+    edges[i].t_ns = t_ns;
+    edges[i].joules = static_cast<double>(counts) * kQuantum;
+    // Up to three steps long: where readings failed, or stamped and unstamped edges follow each other.
+    edges[i].gap_ns = static_cast<std::uint32_t>(random() % 10 == 0 ? random() % 3'000'000 : random() % 400'000);
+    edges[i].segment = segment;
+  }
+  return edges;
+}
+
+// The rules at the top of series.hpp, word for word and without any cleverness.
+Point naive_point(const std::vector<Edge>& edges, double quantum, std::int64_t t_ns) {
+  std::size_t at = 0;
+  for (std::size_t i = 0; i + 1 < edges.size(); ++i) {
+    if (edges[i].t_ns <= t_ns) at = i;  // the last with t_ns <= t that has another one behind it
+  }
+  const Edge& before = edges[at];
+  const Edge& after = edges[at + 1];
+  Point point;
+  point.t_ns = t_ns;
+  point.segment = before.segment;
+  point.lower = before.joules;
+  point.upper = kInfinity;
+  for (std::size_t i = at + 1; i < edges.size(); ++i) {
+    if (edges[i].t_ns - static_cast<std::int64_t>(edges[i].gap_ns) < t_ns) continue;
+    if (edges[i].segment == before.segment) point.upper = edges[i].joules + quantum;
+    break;
+  }
+  point.joules = before.joules + (after.joules - before.joules) * static_cast<double>(t_ns - before.t_ns) /
+                                     static_cast<double>(after.t_ns - before.t_ns);
+  return point;
+}
+
+Energy naive_energy(const std::vector<Edge>& edges, const EnergyModel& model, std::int64_t start_ns, std::int64_t end_ns) {
+  const Point start = naive_point(edges, model.quantum_joules, start_ns);
+  const Point end = naive_point(edges, model.quantum_joules, end_ns);
+  if (model.high_watts > 0.0) {
+    const double seconds = static_cast<double>(end_ns - start_ns) * 1e-9;
+    const double lower = model.low_watts * seconds;
+    const double upper = model.high_watts * seconds;
+    return {std::min(std::max(end.joules - start.joules, lower), upper), lower, upper};
+  }
+  return {end.joules - start.joules, std::max(0.0, end.lower - start.upper),
+          start.segment == end.segment ? end.upper - start.lower : kInfinity};
+}
+
+bool same(double a, double b) { return a == b || std::abs(a - b) <= 1e-9 * std::max(1.0, std::abs(b)); }
+
+// Any instant that can be answered, often one on an edge or at the far end of its gap, or beside one.
+std::int64_t random_instant(const std::vector<Edge>& edges, std::mt19937_64& random) {
+  const std::int64_t first = first_answerable_ns(edges);
+  const std::int64_t last = last_answerable_ns(edges);
+  std::int64_t t_ns = first + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(last - first + 1));
+  const Edge& edge = edges[random() % edges.size()];
+  const std::int64_t beside = static_cast<std::int64_t>(random() % 3) - 1;
+  if (random() % 4 == 0) t_ns = edge.t_ns + beside;
+  if (random() % 8 == 0) t_ns = edge.t_ns - static_cast<std::int64_t>(edge.gap_ns) + beside;
+  return std::clamp(t_ns, first, last);
+}
+
+struct Intervals {
+  std::vector<std::int64_t> starts, ends;
+};
+
+Intervals random_intervals(const std::vector<Edge>& edges, std::size_t count, bool sorted, std::mt19937_64& random) {
+  Intervals intervals;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int64_t a = random_instant(edges, random);
+    const std::int64_t b = random() % 10 == 0 ? a : random_instant(edges, random);
+    intervals.starts.push_back(std::min(a, b));
+    intervals.ends.push_back(std::max(a, b));
+  }
+  if (sorted) {  // each on its own: the i-th smallest start is never behind the i-th smallest end
+    std::sort(intervals.starts.begin(), intervals.starts.end());
+    std::sort(intervals.ends.begin(), intervals.ends.end());
+  }
+  return intervals;
+}
+
+// How many of the intervals differ from the reference.
+std::size_t differing(const std::vector<Edge>& edges, const EnergyModel& model, const Intervals& intervals, bool sorted) {
+  const std::size_t count = intervals.starts.size();
+  std::vector<double> joules(count, -1.0), lower(count, -1.0), upper(count, -1.0);
+  energies_between(edges, model, intervals.starts, intervals.ends, sorted, {joules, lower, upper});
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Energy want = naive_energy(edges, model, intervals.starts[i], intervals.ends[i]);
+    wrong += !same(joules[i], want.joules) || !same(lower[i], want.lower) || !same(upper[i], want.upper);
+  }
+  return wrong;
+}
+
+Edge edge(std::int64_t t_ns, double joules, std::uint32_t gap_ns, std::uint32_t segment = 0) {
+  Edge result;
+  result.t_ns = t_ns;
+  result.joules = joules;
+  result.gap_ns = gap_ns;
+  result.segment = segment;
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("between two edges the total is linear, bounded by what was counted before and after") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 100), edge(3000, 30.0, 100)};
+  const EnergyModel model{.quantum_joules = 1.0};
+
+  const Point point = point_at(edges, model, 1500);
+  CHECK(point.t_ns == 1500);
+  CHECK(point.joules == doctest::Approx(5.0));
+  CHECK(point.lower == 0.0);
+  CHECK(point.upper == 11.0);
+
+  // Inside the gap of an edge the step may have happened before or after: the edge after it bounds.
+  const Point inside = point_at(edges, model, 1950);
+  CHECK(inside.lower == 0.0);
+  CHECK(inside.upper == 31.0);
+  CHECK(point_at(edges, model, 1900).upper == 11.0);
+
+  const Point on = point_at(edges, model, 2000);
+  CHECK(on.joules == doctest::Approx(10.0));
+  CHECK(on.lower == 10.0);
+  CHECK(on.upper == 31.0);
+}
+
+TEST_CASE("answers reach from the first edge to the far end of the last edge's gap") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 100)};
+  CHECK(first_answerable_ns(edges) == 1000);
+  CHECK(last_answerable_ns(edges) == 1900);
+  CHECK(point_at(edges, {.quantum_joules = 1.0}, 1000).joules == 0.0);
+  CHECK(point_at(edges, {.quantum_joules = 1.0}, 1900).joules == doctest::Approx(9.0));
+}
+
+TEST_CASE("an instant on the very last edge is answered when it has no gap") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 0)};
+  const Point point = point_at(edges, {.quantum_joules = 1.0}, 2000);
+  CHECK(point.joules == doctest::Approx(10.0));
+  CHECK(point.lower <= 10.0);
+  CHECK(point.upper == 11.0);
+}
+
+TEST_CASE("a reset leaves no upper bound to what lies around it, and the counted part as lower bound") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 0), edge(3000, 10.0, 0, 1), edge(4000, 15.0, 0, 1),
+                                edge(5000, 20.0, 0, 1)};
+  const EnergyModel model{.quantum_joules = 1.0};
+  CHECK(point_at(edges, model, 1500).upper == 11.0);
+  CHECK(point_at(edges, model, 2500).upper == kInfinity);
+  CHECK(point_at(edges, model, 3500).upper == 16.0);
+
+  const Energy across = energy_between(point_at(edges, model, 1000), point_at(edges, model, 4500), model);
+  CHECK(across.joules == doctest::Approx(17.5));
+  CHECK(across.lower == doctest::Approx(4.0));
+  CHECK(across.upper == kInfinity);
+  const Energy behind = energy_between(point_at(edges, model, 3500), point_at(edges, model, 4500), model);
+  CHECK(behind.upper == doctest::Approx(11.0));
+}
+
+TEST_CASE("no interval has negative energy, and an empty one is bounded from zero") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 0), edge(3000, 30.0, 0)};
+  const EnergyModel model{.quantum_joules = 1.0};
+  const Point point = point_at(edges, model, 1500);
+  const Energy nothing = energy_between(point, point, model);
+  CHECK(nothing.joules == 0.0);
+  CHECK(nothing.lower == 0.0);
+  CHECK(nothing.upper == 11.0);
+}
+
+TEST_CASE("an estimate stays within its watts, whatever the edges say") {
+  const std::vector<Edge> edges{edge(0, 0.0, 0), edge(1'000'000'000, 50.0, 0), edge(2'000'000'000, 50.0, 0)};
+  const EnergyModel model{.low_watts = 10.0, .high_watts = 40.0};
+  CHECK(model.estimated());
+  const auto energy = [&](std::int64_t start_ns, std::int64_t end_ns) {
+    return energy_between(point_at(edges, model, start_ns), point_at(edges, model, end_ns), model);
+  };
+  const Energy high = energy(0, 1'000'000'000);
+  CHECK(high.joules == doctest::Approx(40.0));
+  CHECK(high.lower == doctest::Approx(10.0));
+  CHECK(high.upper == doctest::Approx(40.0));
+  CHECK(energy(1'000'000'000, 2'000'000'000).joules == doctest::Approx(10.0));
+  CHECK(energy(0, 2'000'000'000).joules == doctest::Approx(50.0));
+}
+
+TEST_CASE("the quantum is the counter's own step, and one count more where it is shown in other units") {
+  ChannelInfo channel;
+  channel.joules_per_count = 1e-6;
+  CHECK(EnergyModel::of(channel).quantum_joules == 1e-6);
+  channel.quantum_joules = 61e-6;
+  CHECK(EnergyModel::of(channel).quantum_joules == doctest::Approx(62e-6));
+  CHECK_FALSE(EnergyModel::of(channel).estimated());
+  channel.low_watts = 1.0;
+  channel.high_watts = 2.0;
+  CHECK(EnergyModel::of(channel).estimated());
+}
+
+TEST_CASE("one instant: the same as the reference, for every kind of steps") {
+  std::mt19937_64 random(1);
+  for (const Steps steps : {Steps::kEven, Steps::kUneven, Steps::kPauses}) {
+    for (const unsigned resets : {0u, 20u}) {
+      const auto edges = make_edges(200, steps, resets, random);
+      const EnergyModel model{.quantum_joules = kQuantum};
+      std::size_t wrong = 0;
+      for (int i = 0; i < 1000; ++i) {
+        const std::int64_t t_ns = random_instant(edges, random);
+        const Point got = point_at(edges, model, t_ns);
+        const Point want = naive_point(edges, kQuantum, t_ns);
+        wrong += got.t_ns != want.t_ns || got.segment != want.segment || got.lower != want.lower ||
+                 got.upper != want.upper || !same(got.joules, want.joules);
+      }
+      CAPTURE(static_cast<int>(steps));
+      CAPTURE(resets);
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+// Sizes on both sides of everything the search distinguishes: two edges, less than a block of 16, exact blocks, many; few
+// questions (searched one by one) and many (with an index), more than one batch.
+TEST_CASE("many intervals: the same as the reference, sorted or not, for every size and kind of steps") {
+  std::mt19937_64 random(2);
+  for (const std::size_t size : {2u, 3u, 15u, 16u, 17u, 32u, 33u, 500u}) {
+    for (const Steps steps : {Steps::kEven, Steps::kUneven, Steps::kPauses}) {
+      for (const unsigned resets : {0u, 20u}) {
+        for (const bool estimated : {false, true}) {
+          auto edges = make_edges(size, steps, resets, random);
+          edges.back().gap_ns = static_cast<std::uint32_t>(random() % 2 * (edges.back().gap_ns % 400'000));
+          const EnergyModel model = estimated ? EnergyModel{.quantum_joules = kQuantum, .low_watts = 2.0, .high_watts = 9.0}
+                                              : EnergyModel{.quantum_joules = kQuantum};
+          for (const std::size_t count : {std::size_t{1}, size / 65 + 1, std::size_t{600}}) {
+            for (const bool sorted : {false, true}) {
+              CAPTURE(size);
+              CAPTURE(static_cast<int>(steps));
+              CAPTURE(resets);
+              CAPTURE(estimated);
+              CAPTURE(count);
+              CAPTURE(sorted);
+              CHECK(differing(edges, model, random_intervals(edges, count, sorted, random), sorted) == 0);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a pause as long as all edges together does not lead the index astray") {
+  std::mt19937_64 random(3);
+  auto edges = make_edges(1000, Steps::kUneven, 0, random);
+  for (std::size_t i = 500; i < edges.size(); ++i) edges[i].t_ns += 3'600'000'000'000;
+  auto crowded = edges;
+  for (std::size_t i = 0; i < crowded.size(); ++i) {  // and most edges in a small part of the time
+    crowded[i].t_ns = 1'000'000'000 + static_cast<std::int64_t>(i < 990 ? i * 1000 : 1'000'000 + i * 1'000'000'000);
+    crowded[i].gap_ns = 100;
+  }
+  const EnergyModel model{.quantum_joules = kQuantum};
+  CHECK(differing(edges, model, random_intervals(edges, 1000, false, random), false) == 0);
+  CHECK(differing(edges, model, random_intervals(edges, 1000, true, random), true) == 0);
+  CHECK(differing(crowded, model, random_intervals(crowded, 1000, false, random), false) == 0);
+  CHECK(differing(crowded, model, random_intervals(crowded, 1000, true, random), true) == 0);
+}
+
+// The proof that the bounds deserve their name. A load with a known energy at every instant, a counter that shows it in whole
+// quanta at its own moments, readings at others: whatever is asked, the truth lies within.
+TEST_CASE("the truth lies within the bounds, for any load, jitter and lost edges") {
+  constexpr std::int64_t kGrain = 10'000;  // the load changes its watts every 10 us
+  for (std::uint32_t seed = 1; seed <= 20; ++seed) {
+    std::mt19937_64 random(seed);
+    std::vector<double> truth{0.0};  // joules at each grain
+    while (truth.size() < 20'000) {
+      const double watts = random() % 3 == 0 ? 0.0 : static_cast<double>(random() % 400);
+      for (std::uint64_t i = random() % 200; i > 0; --i) truth.push_back(truth.back() + watts * 1e-9 * kGrain);
+    }
+    const auto true_at = [&](std::int64_t t_ns) { return truth[static_cast<std::size_t>(t_ns / kGrain)]; };
+    const auto end_ns = static_cast<std::int64_t>(truth.size() - 1) * kGrain;
+
+    std::vector<Edge> edges;
+    std::int64_t update_ns = 0;
+    std::int64_t seen_ns = 0;  // when the old value was last seen
+    const auto drops = static_cast<std::uint64_t>(seed % 4);
+    while (true) {
+      update_ns += (50 + static_cast<std::int64_t>(random() % 100)) * kGrain;
+      const std::int64_t read_ns = update_ns + static_cast<std::int64_t>(random() % 40) * kGrain;
+      if (read_ns >= end_ns) break;
+      const double shown = std::floor(true_at(update_ns) / kQuantum) * kQuantum;
+      const std::int64_t gap_ns = std::min(read_ns - seen_ns, read_ns - update_ns + kGrain);
+      seen_ns = read_ns;
+      if (random() % 4 < drops && !edges.empty()) continue;
+      edges.push_back(edge(read_ns, shown, static_cast<std::uint32_t>(gap_ns)));
+    }
+    REQUIRE(edges.size() > 30);
+    Intervals intervals;
+    const auto first = (first_answerable_ns(edges) + kGrain - 1) / kGrain;
+    const auto last = last_answerable_ns(edges) / kGrain;
+    for (int i = 0; i < 2000; ++i) {
+      const auto a = first + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(last - first + 1));
+      const auto b = first + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(last - first + 1));
+      intervals.starts.push_back(std::min(a, b) * kGrain);
+      intervals.ends.push_back(std::max(a, b) * kGrain);
+    }
+    std::vector<double> joules(2000), lower(2000), upper(2000);
+    energies_between(edges, {.quantum_joules = kQuantum}, intervals.starts, intervals.ends, false, {joules, lower, upper});
+    int violated = 0;
+    int bounded = 0;
+    for (std::size_t i = 0; i < joules.size(); ++i) {
+      const double energy = true_at(intervals.ends[i]) - true_at(intervals.starts[i]);
+      violated += energy < lower[i] - 1e-9 || energy > upper[i] + 1e-9;
+      bounded += joules[i] >= lower[i] - 1e-9 && joules[i] <= upper[i] + 1e-9 && std::isfinite(upper[i]);
+    }
+    CAPTURE(seed);
+    CHECK(violated == 0);
+    CHECK(bounded == 2000);
+  }
+}
+
+TEST_CASE("the range of many intervals: earliest, latest, order, and the first that is backwards") {
+  const std::vector<std::int64_t> starts{5, 1, 9};
+  const std::vector<std::int64_t> ends{6, 3, 9};
+  const IntervalsRange range = intervals_range(starts, ends);
+  CHECK(range.first_ns == 1);
+  CHECK(range.last_ns == 9);
+  CHECK(range.backwards == -1);
+  CHECK_FALSE(range.sorted);
+
+  const std::vector<std::int64_t> ascending{1, 5, 5};
+  CHECK(intervals_range(ascending, ends).backwards == 1);
+  CHECK_FALSE(intervals_range(ascending, ends).sorted);
+  const std::vector<std::int64_t> late{5, 5, 9};
+  CHECK(intervals_range(ascending, late).sorted);
+  CHECK(intervals_range(ascending, late).backwards == -1);
+  CHECK_FALSE(intervals_range(late, std::vector<std::int64_t>{9, 8, 9}).sorted);
+}
