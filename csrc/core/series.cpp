@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace powerprobe {
@@ -13,6 +14,10 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // Edges below 2^32 in a ring: 128 GiB of them. Indices are 32 bits to keep the index small.
 using Index = std::uint32_t;
+
+// How far ahead memory is asked for that is read in order. The processor's own prefetch stops at the end of each page (128
+// edges): without ours the check of a million intervals took 3.2 ms instead of 1.5, the walk along their edges 14 instead of 7.
+constexpr std::uint32_t kAhead = 256;
 
 // The last edge with t_ns <= t among [low, high), or low.
 Index search(const Edge* edges, Index low, Index high, std::int64_t t) noexcept {
@@ -27,13 +32,15 @@ Index search(const Edge* edges, Index low, Index high, std::int64_t t) noexcept 
   return low;
 }
 
-// The same from a cursor that is not beyond t: a few steps without a branch, for the usual case that the next question is
-// about the next edge or two, then by doubling.
+// The same from a cursor that is not beyond t: the next few edges are compared all at once, without a branch, because which of
+// them a question is about cannot be predicted; beyond them by doubling.
+template <Index kAtOnce>
 inline Index advance(const Edge* edges, Index at, Index last, std::int64_t t) noexcept {
-  if (at + 3 <= last) {
-    at += static_cast<Index>(edges[at + 1].t_ns <= t);
-    at += static_cast<Index>(edges[at + 1].t_ns <= t);
-    if (edges[at + 1].t_ns > t) return at;
+  if (at + kAtOnce <= last) {
+    Index passed = 0;
+    for (Index i = 1; i <= kAtOnce; ++i) passed += static_cast<Index>(edges[at + i].t_ns <= t);
+    at += passed;
+    if (passed < kAtOnce) return at;
   }
   Index step = 1;
   while (at + step <= last && edges[at + step].t_ns <= t) {
@@ -105,7 +112,7 @@ class TimeIndex {
       const auto guess = static_cast<Index>(static_cast<double>(t - times_[block]) / length * static_cast<double>(size));
       found[i] = first + std::min(guess, size - 1);
       __builtin_prefetch(edges_ + found[i]);
-      __builtin_prefetch(edges_ + found[i] + 2);
+      __builtin_prefetch(edges_ + found[i] + 3);
     }
     for (std::size_t i = 0; i < count; ++i) {
       const std::int64_t t = times[i];
@@ -127,23 +134,6 @@ class TimeIndex {
   std::vector<std::int64_t> times_;
   std::vector<Index> slices_;
 };
-
-constexpr std::size_t kBatch = 256;
-
-// Evaluates intervals whose edges are known.
-template <bool kEstimated>
-void evaluate(const Edge* edges, Index last, const EnergyModel& model, const std::int64_t* starts,
-              const std::int64_t* ends, const Index* at_start, const Index* at_end, std::size_t count, double* joules,
-              double* lower, double* upper) noexcept {
-  for (std::size_t i = 0; i < count; ++i) {
-    const Point start = point_on(edges, model.quantum_joules, std::min(at_start[i], last - 1), starts[i]);
-    const Point end = point_on(edges, model.quantum_joules, std::min(at_end[i], last - 1), ends[i]);
-    const Energy energy = kEstimated ? estimated_between(start, end, model) : between(start, end);
-    joules[i] = energy.joules;
-    lower[i] = energy.lower;
-    upper[i] = energy.upper;
-  }
-}
 
 }  // namespace
 
@@ -168,12 +158,16 @@ IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<c
   const std::size_t count = starts.size();
   bool backwards = false;
   bool unsorted = false;
+  std::int64_t last_start = range.last_ns;
+  std::int64_t last_end = range.last_ns;
   for (std::size_t i = 0; i < count; ++i) {
+    __builtin_prefetch(&starts[0] + std::min(i + kAhead, count));
+    __builtin_prefetch(&ends[0] + std::min(i + kAhead, count));
     range.first_ns = std::min(range.first_ns, starts[i]);
     range.last_ns = std::max(range.last_ns, ends[i]);
     backwards |= ends[i] < starts[i];
+    unsorted |= (starts[i] < std::exchange(last_start, starts[i])) | (ends[i] < std::exchange(last_end, ends[i]));
   }
-  for (std::size_t i = 1; i < count; ++i) unsorted |= (starts[i] < starts[i - 1]) | (ends[i] < ends[i - 1]);
   range.sorted = !unsorted;
   for (std::size_t i = 0; backwards && range.backwards < 0; ++i) {
     if (ends[i] < starts[i]) range.backwards = static_cast<std::ptrdiff_t>(i);
@@ -183,32 +177,38 @@ IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<c
 
 void energies_between(std::span<const Edge> edges, const EnergyModel& model, std::span<const std::int64_t> starts,
                       std::span<const std::int64_t> ends, bool sorted, Energies out) {
-  const auto last = static_cast<Index>(edges.size() - 1);
   const Edge* const first = edges.data();
+  const auto last = static_cast<Index>(edges.size() - 1);
   const std::size_t count = starts.size();
-  std::array<Index, kBatch> at_start;
-  std::array<Index, kBatch> at_end;
-  const auto finish = [&](std::size_t from, std::size_t size) {
-    const auto evaluate_all = model.estimated() ? evaluate<true> : evaluate<false>;
-    evaluate_all(first, last, model, starts.data() + from, ends.data() + from, at_start.data(), at_end.data(), size,
-                 out.joules.data() + from, out.lower.data() + from, out.upper.data() + from);
+  const bool estimated = model.estimated();
+  const auto answer = [=](std::size_t i, Index at_start, Index at_end) noexcept {
+    const Point start = point_on(first, model.quantum_joules, std::min(at_start, last - 1), starts[i]);
+    const Point end = point_on(first, model.quantum_joules, std::min(at_end, last - 1), ends[i]);
+    const Energy energy = estimated ? estimated_between(start, end, model) : between(start, end);
+    out.joules[i] = energy.joules;
+    out.lower[i] = energy.lower;
+    out.upper[i] = energy.upper;
   };
-  // Few questions do not pay for an index; nor do sorted ones, which walk along with the edges.
-  if (sorted || count * 64 < edges.size()) {
+  if (sorted) {  // walks along with the edges
     Index start = 0;
     Index end = 0;
-    for (std::size_t from = 0; from < count; from += kBatch) {
-      const std::size_t size = std::min(kBatch, count - from);
-      for (std::size_t i = 0; i < size; ++i) {
-        start = sorted ? advance(first, start, last, starts[from + i]) : search(first, 0, last + 1, starts[from + i]);
-        end = sorted ? advance(first, end, last, ends[from + i]) : search(first, 0, last + 1, ends[from + i]);
-        at_start[i] = start;
-        at_end[i] = end;
-      }
-      finish(from, size);
+    for (std::size_t i = 0; i < count; ++i) {
+      __builtin_prefetch(first + std::min(end + kAhead, last));
+      start = advance<4>(first, start, last, starts[i]);
+      end = advance<4>(first, end, last, ends[i]);
+      answer(i, start, end);
     }
     return;
   }
+  if (count * 64 < edges.size()) {  // too few to pay for an index
+    for (std::size_t i = 0; i < count; ++i) {
+      answer(i, search(first, 0, last + 1, starts[i]), search(first, 0, last + 1, ends[i]));
+    }
+    return;
+  }
+  constexpr std::size_t kBatch = 256;
+  std::array<Index, kBatch> at_start;
+  std::array<Index, kBatch> at_end;
   const TimeIndex index(edges);
   // Ends of short intervals are a few edges on from their starts, which are in the cache by then.
   const std::int64_t short_ns = 8 * (edges.back().t_ns - edges.front().t_ns) / static_cast<std::int64_t>(edges.size());
@@ -218,11 +218,11 @@ void energies_between(std::span<const Edge> edges, const EnergyModel& model, std
     bool all_short = true;
     for (std::size_t i = from; i < from + size; ++i) all_short &= ends[i] - starts[i] < short_ns;
     if (all_short) {
-      for (std::size_t i = 0; i < size; ++i) at_end[i] = advance(first, at_start[i], last, ends[from + i]);
+      for (std::size_t i = 0; i < size; ++i) at_end[i] = advance<3>(first, at_start[i], last, ends[from + i]);
     } else {
       index.find(ends.data() + from, at_end.data(), size);
     }
-    finish(from, size);
+    for (std::size_t i = 0; i < size; ++i) answer(from + i, at_start[i], at_end[i]);
   }
 }
 
