@@ -155,12 +155,9 @@ TEST_CASE("an event that was away for a moment goes on") {
   for (int i = 0; i < 3; ++i) {
     REQUIRE(::ioctl(fd, PERF_EVENT_IOC_DISABLE, 0) == 0);
     const std::int64_t begin_ns = now_ns();
-    const ReadStatus first = read_all(events).front().status;
-    const ReadStatus second = read_all(events).front().status;
-    if (now_ns() - begin_ns < 50'000'000) {
-      CHECK(first == ReadStatus::kOk);
-      CHECK(second == ReadStatus::kOk);
-    }
+    bool is_ok = true;
+    for (int k = 0; k < 5; ++k) is_ok = is_ok && read_all(events).front().status == ReadStatus::kOk;
+    if (now_ns() - begin_ns < 50'000'000) CHECK(is_ok);
     REQUIRE(::ioctl(fd, PERF_EVENT_IOC_ENABLE, 0) == 0);
     ::usleep(60'000);  // together longer than what a lost CPU is given
     CHECK(read_all(events).front().status == ReadStatus::kOk);
