@@ -157,8 +157,8 @@ TEST_CASE("a platform counter that does not move, or counts less than it contain
 namespace {
 
 struct Machine {
+  fs::path top = fs::temp_directory_path() / "powerprobe_survey_test";  // before roots, which are made from it
   Roots roots;
-  fs::path top = fs::temp_directory_path() / "powerprobe_survey_test";
   Machine() : roots{top / "sys", top / "dev", top / "proc"} {
     fs::remove_all(top);
     for (const auto& folder : {roots.sys, roots.dev, roots.proc}) fs::create_directories(folder);
