@@ -52,7 +52,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
   for (const ChannelInfo& channel : source_->channels()) {
     states_.push_back(std::make_unique<ChannelState>(channel, options.capacity));
   }
-  poll(false);
+  poll(now_ns(), false);
   const bool any = std::any_of(readings_.begin(), readings_.end(), [](const Reading& r) { return r.status == ReadStatus::kOk; });
   if (!any) {
     const int error = readings_.front().error;
@@ -189,17 +189,16 @@ void Sampler::run() noexcept {
       if (missed > 0) missed_ticks_.add(static_cast<std::uint64_t>(missed));
       tick_ns += (missed + 1) * period_ns_;
     }
-    poll(missed > 0);
+    poll(now, missed > 0);
     last_poll_ns = now;
   }
   fill_marks(now_ns(), true);
   cpu_ns_before_ += thread_cpu_ns();  // stop() holds the mutex meanwhile and joins
 }
 
-void Sampler::poll(bool late) noexcept {
+void Sampler::poll(std::int64_t before, bool late) noexcept {
   const std::uint32_t number = begun_.load(std::memory_order_relaxed) + 1;
   begun_.store(number, std::memory_order_relaxed);
-  const std::int64_t before = now_ns();
   source_->read(readings_);
   const std::int64_t after = now_ns();
   for (std::size_t i = 0; i < states_.size(); ++i) take(*states_[i], readings_[i], before, after, late);

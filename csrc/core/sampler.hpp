@@ -132,7 +132,7 @@ class Sampler {
   };
 
   void run() noexcept;
-  void poll(bool late) noexcept;
+  void poll(std::int64_t before, bool late) noexcept;  // `before`: a clock reading from just now
   void take(ChannelState& state, const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late) noexcept;
   void end(ChannelState& state, const Reading& reading, std::int64_t at_ns) noexcept;
   void fill_marks(std::int64_t now, bool give_up) noexcept;

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Energy of a million intervals over a million edges, next to numpy's interpolation and to the memory's own speed."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from powerprobe import _core
+
+from . import native
+from .measure import Goal, Row, interleaved, row
+
+COUNT = 1_000_000
+
+# Update periods in milliseconds: quantiles of 9997 steps of an Ice Lake-SP package counter, published with Alt et al.,
+# "RAPL validation" (ICPE 2024). bench/native/intervals.cpp has the same.
+QUANTILES = [0.0, 0.01, 0.50, 0.938, 0.95, 0.99, 1.0]
+STEPS_MS = [0.60, 0.68, 0.88, 1.50, 1.52, 1.65, 2.83]
+
+
+def intervals_sorted_vs_interp(quick: bool) -> Iterator[Row]:
+    return _rows("intervals_sorted_vs_interp", True, 8.0, 7 if quick else 40)
+
+
+def intervals_random_vs_interp(quick: bool) -> Iterator[Row]:
+    return _rows("intervals_random_vs_interp", False, 10.0, 2 if quick else 12)
+
+
+def _rows(name: str, in_order: bool, goal: float, rounds: int) -> Iterator[Row]:
+    for case, jitter in (("metronome", False), ("Ice Lake-SP steps", True)):
+        edges = _edges(jitter)
+        starts, ends = _intervals(edges, in_order)
+        _check(edges, starts, ends)
+        pairs = interleaved(
+            rounds,
+            _timed(lambda: _core._series_energies(edges, 6e-5, 0.0, 0.0, starts, ends)),
+            _timed(lambda: _interp(edges, starts, ends)),
+        )
+        yield row(
+            name, "ms", pairs, case=case, limit_is="numpy.interp of the ends minus that of the starts",
+            goal=Goal(least_speedup=goal), speedup=True, note="lower and upper bounds included, which numpy does not give",
+        )  # fmt: skip
+        kind = f"intervals-{'jitter' if jitter else 'metronome'}-{'sorted' if in_order else 'random'}"
+        what, bare = native.run(kind, rounds)
+        yield row(
+            name.replace("_vs_interp", "_vs_memory"), "ns", bare, case=case, limit_is="the same bytes moved in order",
+            note="for each interval, without Python; says how far from the memory's own speed",
+        )  # fmt: skip
+
+
+def _edges(jitter: bool) -> npt.NDArray[np.void]:
+    """In a memfd as a ring's are: its pages are small ones, which numpy's own large arrays' are not."""
+    random = np.random.default_rng(20240601)
+    memory = mmap.mmap(_memfd(COUNT * _core.EDGE_DTYPE.itemsize), 0)
+    edges = np.frombuffer(memory, _core.EDGE_DTYPE)
+    steps = np.interp(random.random(COUNT), QUANTILES, STEPS_MS) if jitter else np.ones(COUNT)
+    edges["t_ns"] = 1_000_000_000 + np.cumsum(steps * 1e6).astype(np.int64)
+    edges["joules"] = np.cumsum(random.uniform(0.01, 0.03, COUNT))
+    edges["gap_ns"] = 2000
+    return edges
+
+
+def _memfd(size: int) -> int:
+    fd = os.memfd_create("bench")
+    os.ftruncate(fd, size)
+    return fd
+
+
+def _intervals(edges: npt.NDArray[np.void], in_order: bool) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Anywhere, up to 2 ms long."""
+    random = np.random.default_rng(7)
+    starts = random.integers(edges["t_ns"][0], edges["t_ns"][-4], COUNT)
+    if in_order:
+        starts.sort()
+    ends = starts + random.integers(0, 2_000_000, COUNT)
+    if in_order:
+        ends.sort()
+    return starts, ends
+
+
+def _interp(edges: npt.NDArray[np.void], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Any:
+    t_ns, joules = edges["t_ns"], edges["joules"]
+    return np.interp(ends, t_ns, joules) - np.interp(starts, t_ns, joules)
+
+
+def _check(edges: npt.NDArray[np.void], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> None:
+    """Both sides must answer the same question."""
+    ours, lower, upper = _core._series_energies(edges, 6e-5, 0.0, 0.0, starts, ends)
+    np.testing.assert_allclose(ours, _interp(edges, starts, ends), atol=1e-9)
+    assert np.all(lower <= ours + 1e-9) and np.all(ours <= upper + 1e-9)
+
+
+def _timed(function: Callable[[], object]) -> Callable[[], float]:
+    def milliseconds() -> float:
+        begin = time.thread_time_ns()
+        function()
+        return (time.thread_time_ns() - begin) * 1e-6
+
+    return milliseconds

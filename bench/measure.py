@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Two things measured in turn, and what of the difference stands out of the noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+Pairs = list[tuple[float, float]]
+"""(ours, the limit or the reference), measured right after each other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure. `low` and `high` are quartiles, as are those of the ratio.
+
+    `met` is None where there is no goal, or where it lies within the quartiles: then this run cannot tell.
+    """
+
+    name: str
+    case: str  # "" where the name says it all
+    value: float  # ours, median
+    unit: str
+    low: float
+    high: float
+    limit: float | None  # the other side of the pairs, median
+    limit_is: str
+    ratio: float | None  # median over the pairs: ours / limit, or limit / ours where more is better
+    ratio_low: float | None
+    ratio_high: float | None
+    goal: str
+    met: bool | None
+    pairs: int
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """All that is given must hold, at the median; in `unit` or as a ratio."""
+
+    most: float = math.inf  # value
+    most_ratio: float = math.inf  # ours / limit
+    most_beyond: float = math.inf  # ours - limit
+    least_speedup: float = 0.0  # limit / ours
+
+    def text(self, unit: str) -> str:
+        parts = []
+        if math.isfinite(self.most_ratio):
+            parts.append(f"<= {self.most_ratio:g}x")
+        if math.isfinite(self.most_beyond):
+            parts.append(f"<= +{self.most_beyond:g} {unit}")
+        if math.isfinite(self.most):
+            parts.append(f"<= {self.most:g} {unit}")
+        if self.least_speedup > 0:
+            parts.append(f">= {self.least_speedup:g}x as fast")
+        return " and ".join(parts)
+
+    def met(self, pairs: Pairs) -> bool | None:
+        """Whether every part holds at both quartiles (True), some part at neither (False), or neither is so (None)."""
+        parts = [
+            ([ours for ours, _ in pairs], self.most),
+            ([ours - limit for ours, limit in pairs], self.most_beyond),
+            ([ours / limit for ours, limit in pairs if limit > 0], self.most_ratio),
+            ([ours / limit for ours, limit in pairs if limit > 0], 1 / self.least_speedup if self.least_speedup else math.inf),
+        ]
+        known = [(*quartiles(values), most) for values, most in parts if math.isfinite(most)]
+        if not known:
+            return None
+        if all(high <= most for _, _, high, most in known):
+            return True
+        return False if any(low > most for low, _, _, most in known) else None
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """First quartile, median, third quartile."""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, statistics.median(values), high
+
+
+def interleaved(rounds: int, ours: Callable[[], float], limit: Callable[[], float]) -> Pairs:
+    """Costs measured in turn. Every other round begins with the limit; the first touch of everything is not counted."""
+    ours()
+    limit()
+    pairs: Pairs = []
+    for number in range(rounds):
+        if number % 2 == 0:
+            cost = ours()
+            pairs.append((cost, limit()))
+        else:
+            cost = limit()
+            pairs.append((ours(), cost))
+    return pairs
+
+
+def row(
+    name: str,
+    unit: str,
+    pairs: Pairs,
+    *,
+    limit_is: str,
+    case: str = "",
+    goal: Goal | None = None,
+    speedup: bool = False,
+    note: str = "",
+) -> Row:
+    """Sums pairs up. `speedup`: the ratio is limit / ours."""
+    low, value, high = quartiles([ours for ours, _ in pairs])
+    ratios = [(limit / ours if speedup else ours / limit) for ours, limit in pairs if ours > 0 and limit > 0]
+    ratio_low, ratio, ratio_high = quartiles(ratios) if ratios else (None, None, None)
+    goal = goal or Goal()
+    return Row(
+        name, case, value, unit, low, high, statistics.median(limit for _, limit in pairs), limit_is,
+        ratio, ratio_low, ratio_high, goal.text(unit), goal.met(pairs), len(pairs), note,
+    )  # fmt: skip
+
+
+def beyond(pairs: Pairs, unit: str) -> str:
+    """The difference within the pairs, for a note."""
+    low, middle, high = quartiles([ours - limit for ours, limit in pairs])
+    return f"{middle:+.3g} {unit} ({low:+.3g} to {high:+.3g})"

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""Builds and runs the benchmarks that are written in C++."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .machine import REPOSITORY
+from .measure import Pairs
+
+
+@functools.cache
+def program() -> Path:
+    """build/bench/..., brought up to date. Raises RuntimeError with what the build said."""
+    beside_python = str(Path(sys.executable).parent)
+    cmake = shutil.which("cmake", path=os.pathsep.join([beside_python, os.environ.get("PATH", os.defpath)]))
+    if cmake is None:
+        raise RuntimeError("the native benchmarks need cmake 3.21 or newer: pip install cmake")
+    for step in (["--preset", "bench"], ["--build", "--preset", "bench", "-j", str(os.cpu_count() or 1)]):
+        done = subprocess.run([cmake, *step], cwd=REPOSITORY, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"cmake {' '.join(step)} failed:\n{done.stdout}{done.stderr}")
+    return REPOSITORY / "build/bench/bench/native/powerprobe_bench"
+
+
+def run(name: str, rounds: int) -> tuple[str, Pairs]:
+    """What it says it measured, and the pairs (ours, limit)."""
+    done = subprocess.run([program(), name, str(rounds)], capture_output=True, text=True, timeout=600)
+    if done.returncode != 0:
+        raise RuntimeError(f"{name} failed: {done.stderr.strip()}")
+    what, *pairs = (json.loads(line) for line in done.stdout.splitlines())
+    return what["what"], [(pair["ours"], pair["limit"]) for pair in pairs]
