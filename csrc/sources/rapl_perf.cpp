@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "core/clock.hpp"
+#include "sources/cpuinfo.hpp"
 #include "sources/domains.hpp"
 #include "sources/perf_denied.hpp"
 #include "sources/perf_pmu.hpp"
@@ -31,8 +31,9 @@ constexpr std::int64_t kUpdatePeriodNs = 1'000'000;
 constexpr std::int64_t kStaleNs = 20'000'000;
 constexpr std::int64_t kPsysStaleNs = 100'000'000;
 constexpr double kMaxWatts = 10'000.0;
-// The coarsest step of a domain that perf shows, psys aside (which is refused unless it moved): 2^-14 J.
-constexpr double kLargestUnitJoules = 1.0 / 16384.0;
+// The coarsest unit of a domain that perf shows and that did not tell its own: 2^-14 J. (psys may have 1 J, but it
+// moved.)
+constexpr double kCoarsestUnit = 1.0 / (1 << 14);
 
 // How long the counters are watched while opening, and how often.
 constexpr std::int64_t kWatchNs = 25'000'000;
@@ -54,28 +55,14 @@ constexpr Domain kPowerCoreDomains[] = {{"energy-core", "core"}};
 struct Candidate {
   ChannelInfo info;
   PerfEvent event;
-  Cpu cpu;
+  std::pair<int, int> place;  // package and die: what one source reads
   RaplUnit unit;
 };
 
 struct Machine {
-  bool is_guest = false;
-  bool is_intel = false;
-  bool is_amd = false;  // or Hygon
+  CpuIdentity identity;
   std::vector<Cpu> cpus;
 };
-
-Machine look_at(const Roots& roots) {
-  Machine machine;
-  // The first processor's lines are enough.
-  const std::string cpuinfo = try_read_text(roots.proc / "cpuinfo").value_or("");
-  machine.is_guest = cpuinfo.find(" hypervisor") != std::string::npos;
-  machine.is_intel = cpuinfo.find("GenuineIntel") != std::string::npos;
-  machine.is_amd =
-      cpuinfo.find("AuthenticAMD") != std::string::npos || cpuinfo.find("HygonGenuine") != std::string::npos;
-  machine.cpus = read_topology(roots.sys);
-  return machine;
-}
 
 // What one PMU brought: the same reason is told once and not for each of a hundred cores.
 class Refusals {
@@ -101,12 +88,12 @@ Refusal no_pmu(const std::filesystem::path& folder, const Machine& machine) {
     return {kSource, folder.parent_path().string(),
             "the kernel shows no perf events here: /sys is not mounted, or the kernel was built without them", "", 0};
   }
-  if (machine.is_guest) {
+  if (machine.identity.hypervisor) {
     return {kSource, folder.string(),
             "no such PMU: this is a virtual machine, and KVM answers RAPL reads with 0, so the kernel shows no counter",
             "measure on the host, or have QEMU 9.1 or newer pass the host's counters on (-accel kvm,rapl=true)", 0};
   }
-  if (!machine.is_intel && !machine.is_amd) {
+  if (!machine.identity.is_intel() && !machine.identity.is_amd()) {
     return {kSource, folder.string(), "no such PMU: only processors of Intel, AMD and Hygon have RAPL counters", "", 0};
   }
   return {kSource, folder.string(), "no such PMU: its kernel module is not loaded, or does not know this CPU",
@@ -115,9 +102,9 @@ Refusal no_pmu(const std::filesystem::path& folder, const Machine& machine) {
 
 Refusal no_events(const Pmu& pmu, const Machine& machine) {
   std::string reason = "the PMU has no events: every RAPL register read 0 when the driver was loaded";
-  if (machine.is_guest) reason += " (this is a virtual machine; KVM answers RAPL reads with 0)";
-  return {kSource, (pmu.folder / "events").string(), std::move(reason), machine.is_guest ? "measure on the host" : "",
-          0};
+  if (machine.identity.hypervisor) reason += " (this is a virtual machine; KVM answers RAPL reads with 0)";
+  return {kSource, (pmu.folder / "events").string(), std::move(reason),
+          machine.identity.hypervisor ? "measure on the host" : "", 0};
 }
 
 // The CPUs that the PMU's events are opened on, one per counter.
@@ -132,26 +119,28 @@ std::vector<Cpu> readers_of(const Pmu& pmu, const Machine& machine, Refusals& re
       continue;
     }
     readers.push_back(*cpu);
-    // AMD has one counter per package whatever its dies; older kernels list it once per die.
-    if (machine.is_amd) readers.back().die = 0;
   }
   return readers;
 }
 
-// Core ids may repeat inside a package (Linux since 6.9 counts them per core complex on newer EPYC). Then the number of
-// the CPU that is read stands for the core.
-bool has_unique_cores(const std::vector<Cpu>& readers) {
-  std::set<std::pair<int, int>> seen;
-  return std::all_of(readers.begin(), readers.end(),
-                     [&](const Cpu& cpu) { return seen.insert({cpu.package, cpu.core}).second; });
+// Core ids may repeat inside a package: some kernels count them per die, or per core complex. Then the die is named
+// too, or else the CPU that is read stands for the core.
+void tell_apart(ChannelInfo& info, const Cpu& cpu, const std::set<std::string>& names) {
+  const auto is_taken = [&] { return names.count(info.name) != 0; };
+  if (!is_taken()) return;
+  info.die = cpu.die;
+  info.name = channel_name(info.domain, info.package, info.die, info.core);
+  if (!is_taken()) return;
+  info.core = cpu.cpu;
+  info.name = channel_name(info.domain, info.package, info.die, info.core);
 }
 
 // All channels of the PMU that somebody wants. Several candidates may be named "psys": choose_psys() leaves one.
 std::vector<Candidate> describe(const Pmu& pmu, std::span<const Domain> domains, const Machine& machine,
                                 const Wanted& wanted, Refusals& refusals) {
   const std::vector<Cpu> readers = readers_of(pmu, machine, refusals);
-  const bool per_die = has_several_dies(readers);
-  const bool unique_cores = has_unique_cores(readers);
+  // AMD has one counter per package whatever its dies; older kernels list it once per die.
+  const bool per_die = !machine.identity.is_amd() && has_several_dies(readers);
 
   std::vector<Candidate> candidates;
   std::set<std::string> names;
@@ -175,6 +164,7 @@ std::vector<Candidate> describe(const Pmu& pmu, std::span<const Domain> domains,
       continue;
     }
     const bool is_psys = name == "energy-psys";
+    const bool is_core = name == "energy-core";
     for (const Cpu& cpu : readers) {
       ChannelInfo info;
       info.source = kSource;
@@ -183,9 +173,10 @@ std::vector<Candidate> describe(const Pmu& pmu, std::span<const Domain> domains,
       if (!is_psys) {
         info.package = cpu.package;
         if (per_die) info.die = cpu.die;
-        if (name == "energy-core") info.core = unique_cores ? cpu.core : cpu.cpu;
+        if (is_core) info.core = cpu.core;
       }
       info.name = channel_name(info.domain, info.package, info.die, info.core);
+      if (is_core) tell_apart(info, cpu, names);
       info.joules_per_count = event.scale;
       info.update_period_ns = kUpdatePeriodNs;
       info.stale_ns = is_psys ? kPsysStaleNs : kStaleNs;
@@ -193,7 +184,8 @@ std::vector<Candidate> describe(const Pmu& pmu, std::span<const Domain> domains,
       info.cpu = cpu.cpu;
       // The same name again is the same counter seen from another CPU.
       if (!names.insert(info.name).second && !is_psys) continue;
-      if (wanted(info)) candidates.push_back({info, {pmu.type, event.config, cpu.cpu}, cpu, {}});
+      if (!wanted(info)) continue;
+      candidates.push_back({info, {pmu.type, event.config, cpu.cpu}, {cpu.package, per_die ? cpu.die : -1}, {}});
     }
   }
   return candidates;
@@ -269,8 +261,10 @@ void set_moduli(std::vector<Candidate>& candidates) {
     if (unit.moves() < RaplUnit::kFewMoves && shares_unit) unit = units["package"];
     info.modulus = unit.modulus(info.joules_per_count);
     // perf counts in 2^-32 J, but in steps of the hardware's unit: that is what the bounds have to add.
-    info.quantum_joules = info.modulus != 0 ? std::ldexp(static_cast<double>(info.modulus), -32) * info.joules_per_count
-                                            : kLargestUnitJoules;
+    info.quantum_joules = unit.largest(info.joules_per_count);
+    if (unit.moves() < RaplUnit::kFewMoves) {
+      info.quantum_joules = info.domain == "psys" ? std::max(info.quantum_joules, kCoarsestUnit) : kCoarsestUnit;
+    }
   }
 }
 
@@ -296,7 +290,7 @@ void find_pmu(const std::filesystem::path& folder, std::span<const Domain> domai
 
   std::map<std::pair<int, int>, std::unique_ptr<RaplPerf>> sources;
   for (const Candidate& candidate : candidates) {
-    auto& source = sources[{candidate.cpu.package, candidate.cpu.die}];
+    auto& source = sources[candidate.place];
     if (!source) source = std::make_unique<RaplPerf>();
     const int error = source->add(candidate.info, candidate.event);
     if (error != 0) refuse_event(candidate, error, roots, refusals);
@@ -316,7 +310,7 @@ int RaplPerf::add(const ChannelInfo& info, const PerfEvent& event) {
 }
 
 void find_rapl_perf(const Roots& roots, const Wanted& wanted, Found& found) {
-  const Machine machine = look_at(roots);
+  const Machine machine{read_cpuinfo(roots.proc), read_topology(roots.sys)};
   const auto devices = roots.sys / "bus/event_source/devices";
   std::error_code ignored;
   if (!std::filesystem::exists(devices / "power", ignored)) {

@@ -30,7 +30,7 @@ void RaplUnit::merge(const RaplUnit& other) noexcept {
 
 std::uint64_t RaplUnit::modulus(double joules_per_count) const noexcept {
   constexpr std::uint64_t kRegister = std::uint64_t{1} << 32;
-  if (moves_ < kFewMoves || static_cast<double>(divisor_) * joules_per_count < kFinestUnit) return 0;
+  if (moves_ < kFewMoves || largest(joules_per_count) < kFinestUnit) return 0;
   // Does not fit into 64 bits: a unit of 1 J, whose register lasts for 49 days at 1 kW.
   if (divisor_ >= kRegister / 2) return 0;
   return divisor_ * kRegister;

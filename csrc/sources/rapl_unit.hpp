@@ -20,6 +20,12 @@ class RaplUnit {
   // nothing that a RAPL unit can be.
   [[nodiscard]] std::uint64_t modulus(double joules_per_count) const noexcept;
 
+  // The unit in joules or a multiple of it, never less: all that moved so far moved by multiples of this. 0: nothing
+  // moved.
+  [[nodiscard]] double largest(double joules_per_count) const noexcept {
+    return static_cast<double>(divisor_) * joules_per_count;
+  }
+
   // Of n moves the divisor is twice the unit with a probability of 2^-n (a wrong one turns a wrap into a reset, no
   // more).
   static constexpr int kFewMoves = 4;    // with fewer nothing is known

@@ -11,13 +11,13 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 
 #include "sources/found.hpp"
 #include "sources/perf_event.hpp"
 #include "sources/sysfs.hpp"
+#include "tree.hpp"
 
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -25,25 +25,10 @@
 
 namespace one_watt {
 
-// A folder of the kernel's files that is gone when the test is over. Anybody may read it.
-class Tree {
+// Folders that look like /sys and /proc, with what perf sources ask for.
+class Tree : public powerprobe::Tree {
  public:
-  Tree() {
-    std::string name = (std::filesystem::temp_directory_path() / "powerprobe_XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::filesystem::filesystem_error("mkdtemp", std::error_code());
-    root_ = name;
-    std::filesystem::permissions(root_, std::filesystem::perms(0755));
-  }
-  Tree(const Tree&) = delete;
-  Tree& operator=(const Tree&) = delete;
-  ~Tree() { std::filesystem::remove_all(root_); }
-
-  void write(const std::string& name, const std::string& text) const {
-    const auto file = root_ / name;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text << '\n';
-  }
-  void remove(const std::string& name) const { std::filesystem::remove_all(root_ / name); }
+  void remove(const std::string& name) const { std::filesystem::remove_all(path(name)); }
 
   void cpu(int number, int package, int die, int core) const {
     const std::string folder = "sys/devices/system/cpu/cpu" + std::to_string(number) + "/topology/";
@@ -66,15 +51,12 @@ class Tree {
     write(devices() + name + "/type", std::to_string(type));
     write(devices() + name + "/cpumask", cpumask);
     write(devices() + name + "/format/event", "config:0-7");
-    std::filesystem::create_directories(root_ / devices() / name / "events");
+    std::filesystem::create_directories(path(devices() + name + "/events"));
   }
 
   [[nodiscard]] static std::string devices() { return "sys/bus/event_source/devices/"; }
-  [[nodiscard]] std::filesystem::path path(const std::string& name) const { return root_ / name; }
-  [[nodiscard]] powerprobe::Roots roots() const { return {root_ / "sys", root_ / "dev", root_ / "proc"}; }
-
- private:
-  std::filesystem::path root_;
+  [[nodiscard]] std::filesystem::path path(const std::string& name) const { return root() / name; }
+  [[nodiscard]] powerprobe::Roots roots() const { return {root() / "sys", root() / "dev", root() / "proc"}; }
 };
 
 constexpr const char* kTsc = "event=0x00";

@@ -220,7 +220,7 @@ TEST_CASE("AMD has one counter per package, however many dies list it") {
   }
 }
 
-TEST_CASE("single cores have the kernel's number, or their CPU's where that one repeats inside the package") {
+TEST_CASE("single cores have the kernel's number, and are told apart where it repeats inside the package") {
   const Server tree(13);
   tree.vendor("AuthenticAMD");
   tree.power("energy-pkg");
@@ -234,7 +234,14 @@ TEST_CASE("single cores have the kernel's number, or their CPU's where that one 
   CHECK(infos.at("core-0-12").path == "power_core/energy-core/ on CPU 1");
 
   tree.cpu(1, 0, 1, 0);
-  CHECK(names(tree.described()) == Names{"core-0-0", "core-0-1", "package-0"});
+  CHECK(names(tree.described()) == Names{"core-0-0", "core-0-die-1-0", "package-0"});
+  // Three cores of one die with the same number.
+  tree.write("sys/devices/system/cpu/online", "0-2");
+  tree.write(tree.devices() + "power_core/cpumask", "0-2");
+  tree.cpu(1, 0, 0, 0);
+  tree.cpu(2, 0, 0, 0);
+  CHECK(names(tree.described()) == Names{"core-0-0", "core-0-die-0-0", "core-0-die-0-2", "package-0"});
+  tree.write(tree.devices() + "power_core/cpumask", "0-1");
   // Equal numbers in different packages are no repetition.
   tree.cpu(1, 1, 0, 0);
   CHECK(names(tree.described()) == Names{"core-0-0", "core-1-0", "package-0"});
@@ -446,6 +453,11 @@ TEST_CASE("a count without a hardware unit has no modulus; one that stands still
   CHECK(channel(found, "core-0").modulus == modulus);
   CHECK(channel(found, "uncore-0").modulus == modulus);
   CHECK(channel(found, "dram-0").modulus == 0);  // may have a unit of its own
+  // The step of the hardware goes into the bounds: what was seen, or the coarsest that there is.
+  const double unit = static_cast<double>(modulus >> 32) * kCoarse;
+  CHECK(channel(found, "package-0").quantum_joules == doctest::Approx(unit));
+  CHECK(channel(found, "uncore-0").quantum_joules == doctest::Approx(unit));
+  CHECK(channel(found, "dram-0").quantum_joules == 1.0 / 16384);
 }
 
 TEST_CASE("an ordinary user is told the level and the command that helps") {

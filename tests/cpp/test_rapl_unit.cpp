@@ -59,6 +59,17 @@ TEST_CASE("a counter that hardly moved tells nothing") {
   CHECK(unit.modulus(kScale) == kRegister << 18);
 }
 
+TEST_CASE("the unit is never larger than what was seen to move") {
+  RaplUnit unit;
+  CHECK(unit.largest(kScale) == 0.0);
+  unit.see(0);
+  unit.see(6 * kRegister);
+  CHECK(unit.largest(kScale) == 6.0);
+  unit.see(10 * kRegister);
+  unit.see(11 * kRegister);
+  CHECK(unit.largest(kScale) == 1.0);
+}
+
 TEST_CASE("the first count is no move: only differences mean anything") {
   RaplUnit unit;
   unit.see(12345);
