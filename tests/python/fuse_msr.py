@@ -249,9 +249,8 @@ class _Server:
         try:
             request = os.read(self._fuse, _BUFFER)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):  # the request was withdrawn
-                return True
-            return False  # ENODEV: unmounted
+            # The request was withdrawn; else ENODEV: unmounted.
+            return error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN)
         _, opcode, unique, node, _, _, _, _ = _IN_HEADER.unpack_from(request)
         if opcode in (_FORGET, _BATCH_FORGET, _INTERRUPT):
             return True  # these want no answer

@@ -112,6 +112,7 @@ def test_a_staircase_is_exact_and_its_stamp_is_the_time_of_the_update(tmp_path: 
             assert stamped >> 32 == stairs.updated_ns(before) // 10 % 2**32
             checked += 1
         assert checked > 0
+    assert stairs.count(origin) == 0xFFFFFF00
     joules = (stairs.count(origin + 10 * 10**9) - stairs.count(origin)) / 2**14
     assert joules == pytest.approx(1234.56, abs=2**-14)
 
