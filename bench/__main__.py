@@ -31,7 +31,9 @@ SCHEMA = 1
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="What powerprobe costs, next to the limit.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures (default: all): {', '.join(BENCHMARKS)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which figures (default: all): {', '.join(BENCHMARKS)}"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: under a minute, wider spread")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and the machine's facts")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
@@ -48,11 +50,15 @@ def main() -> int:
     facts["load_after"] = machine.load()
     table = markdown(facts, rows)
     print(table)
-    if arguments.json:
-        result = {"schema": SCHEMA, "quick": arguments.quick, "machine": facts, "rows": [dataclasses.asdict(r) for r in rows]}
-        arguments.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    if arguments.markdown:
-        arguments.markdown.write_text(table + "\n")
+    rows_json = [dataclasses.asdict(row) for row in rows]
+    result = {"schema": SCHEMA, "quick": arguments.quick, "machine": facts, "rows": rows_json}
+    for file, text in (
+        (arguments.json, json.dumps(result, indent=1, allow_nan=False)),
+        (arguments.markdown, table),
+    ):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text + "\n")
     return 0
 
 
@@ -61,28 +67,43 @@ def markdown(facts: dict[str, object], rows: list[Row]) -> str:
     head = ["what", "case", "ours", "quartiles", "limit", "ratio", "quartiles", "goal", "met"]
     body = [
         [
-            r.name, r.case, f"{r.value:.3g} {r.unit}", f"{r.low:.3g}-{r.high:.3g}", _number(r.limit),
-            f"{_number(r.ratio)}x", f"{_number(r.ratio_low)}-{_number(r.ratio_high)}", r.goal or "-", _met(r),
+            r.name,
+            r.case,
+            f"{r.value:.3g} {r.unit}",
+            f"{r.low:.3g}-{r.high:.3g}",
+            f"{r.limit:.3g}",
+            f"{r.ratio:.3g}x",
+            f"{r.ratio_low:.3g}-{r.ratio_high:.3g}",
+            r.goal or "-",
+            _met(r),
         ]
         for r in rows
-    ]  # fmt: skip
+    ]
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
     lines = [
         f"powerprobe {facts['powerprobe']} ({facts['commit']}), {facts['date']}",
-        f"{facts['cpu']}, CPUs {facts['affinity']}, governor {facts['governor']}, kernel {facts['kernel']}, clocksource "
-        f"{facts['clocksource']}, hypervisor {facts['hypervisor']}, load {_load(facts['load'])} before and "
-        f"{_load(facts['load_after'])} after, Python {facts['python']}, numpy {facts['numpy']}",
+        f"{facts['cpu']}, CPUs {facts['affinity']}, governor {facts['governor']}, hypervisor {facts['hypervisor']}",
+        f"kernel {facts['kernel']}, clocksource {facts['clocksource']}, Python {facts['python']}, numpy {facts['numpy']}",
+        f"load {_load(facts['load'])} before, {_load(facts['load_after'])} after",
         "",
-        *("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in
-          [head, ["-" * width for width in widths], *body]),
+        *(
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |"
+            for line in [head, ["-" * width for width in widths], *body]
+        ),
         "",
-        *(f"- {r.name}{f' ({r.case})' if r.case else ''}: limit is {r.limit_is}{f'; {r.note}' if r.note else ''}" for r in rows),
-    ]  # fmt: skip
+        *_notes(rows),
+    ]
     return "\n".join(lines)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _notes(rows: list[Row]) -> Iterator[str]:
+    """What the limit is and what else has to be said, once for the cases that share it."""
+    cases: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        cases.setdefault((row.name, row.limit_is, row.note), []).append(row.case)
+    for (name, limit_is, note), names in cases.items():
+        which = f" ({', '.join(names)})" if any(names) else ""
+        yield f"- {name}{which}: the limit is {limit_is}" + (f"; {note}" if note else "")
 
 
 def _met(row: Row) -> str:

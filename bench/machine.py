@@ -48,7 +48,9 @@ def load() -> list[float]:
 
 def _cpu_model(cpuinfo: str) -> str | None:
     # aarch64 has no model name there, only numbers.
-    fields = dict(re.findall(r"^(model name|cpu family|model|CPU implementer|CPU part)\s*: (.*)$", cpuinfo, re.M))
+    fields = dict(
+        re.findall(r"^(model name|cpu family|model|CPU implementer|CPU part)\s*: (.*)$", cpuinfo, re.MULTILINE)
+    )
     if "model name" in fields:
         return f"{fields['model name']} (family {fields.get('cpu family')} model {fields.get('model')})"
     return f"{fields['CPU implementer']}/{fields['CPU part']}" if "CPU part" in fields else None
@@ -58,7 +60,7 @@ def _hypervisor(cpuinfo: str) -> str | None:
     kind = _first_line("systemd-detect-virt", "--vm")
     if kind and kind != "none":
         return kind
-    return "yes" if re.search(r"^flags.*\bhypervisor\b", cpuinfo, re.M) else None
+    return "yes" if re.search(r"^flags.*\bhypervisor\b", cpuinfo, re.MULTILINE) else None
 
 
 def _text(path: str) -> str | None:

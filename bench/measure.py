@@ -25,11 +25,11 @@ class Row:
     unit: str
     low: float
     high: float
-    limit: float | None  # the other side of the pairs, median
+    limit: float  # the other side of the pairs, median
     limit_is: str
-    ratio: float | None  # median over the pairs: ours / limit, or limit / ours where more is better
-    ratio_low: float | None
-    ratio_high: float | None
+    ratio: float  # median over the pairs: ours / limit, or limit / ours where more is better
+    ratio_low: float
+    ratio_high: float
     goal: str
     met: bool | None
     pairs: int
@@ -43,7 +43,7 @@ class Goal:
     most: float = math.inf  # value
     most_ratio: float = math.inf  # ours / limit
     most_beyond: float = math.inf  # ours - limit
-    least_speedup: float = 0.0  # limit / ours
+    least_speedup: float = math.inf  # limit / ours
 
     def text(self, unit: str) -> str:
         parts = []
@@ -53,7 +53,7 @@ class Goal:
             parts.append(f"<= +{self.most_beyond:g} {unit}")
         if math.isfinite(self.most):
             parts.append(f"<= {self.most:g} {unit}")
-        if self.least_speedup > 0:
+        if math.isfinite(self.least_speedup):
             parts.append(f">= {self.least_speedup:g}x as fast")
         return " and ".join(parts)
 
@@ -62,8 +62,8 @@ class Goal:
         parts = [
             ([ours for ours, _ in pairs], self.most),
             ([ours - limit for ours, limit in pairs], self.most_beyond),
-            ([ours / limit for ours, limit in pairs if limit > 0], self.most_ratio),
-            ([ours / limit for ours, limit in pairs if limit > 0], 1 / self.least_speedup if self.least_speedup else math.inf),
+            ([ours / limit for ours, limit in pairs], self.most_ratio),
+            ([-limit / ours for ours, limit in pairs], -self.least_speedup),
         ]
         known = [(*quartiles(values), most) for values, most in parts if math.isfinite(most)]
         if not known:
@@ -109,13 +109,25 @@ def row(
 ) -> Row:
     """Sums pairs up. `speedup`: the ratio is limit / ours."""
     low, value, high = quartiles([ours for ours, _ in pairs])
-    ratios = [(limit / ours if speedup else ours / limit) for ours, limit in pairs if ours > 0 and limit > 0]
-    ratio_low, ratio, ratio_high = quartiles(ratios) if ratios else (None, None, None)
+    ratio_low, ratio, ratio_high = quartiles([limit / ours if speedup else ours / limit for ours, limit in pairs])
     goal = goal or Goal()
     return Row(
-        name, case, value, unit, low, high, statistics.median(limit for _, limit in pairs), limit_is,
-        ratio, ratio_low, ratio_high, goal.text(unit), goal.met(pairs), len(pairs), note,
-    )  # fmt: skip
+        name,
+        case,
+        value,
+        unit,
+        low,
+        high,
+        statistics.median(limit for _, limit in pairs),
+        limit_is,
+        ratio,
+        ratio_low,
+        ratio_high,
+        goal.text(unit),
+        goal.met(pairs),
+        len(pairs),
+        note,
+    )
 
 
 def beyond(pairs: Pairs, unit: str) -> str:

@@ -38,10 +38,14 @@ def region_python_ns(quick: bool) -> Iterator[Row]:
             pairs = interleaved(rounds, marked, _nanoseconds(statement, **names))
             made = "made" in case
             yield row(
-                "region_python_ns", "ns", pairs, case=case, limit_is=f"`{statement}`",
+                "region_python_ns",
+                "ns",
+                pairs,
+                case=case,
+                limit_is=f"`{statement}`",
                 goal=Goal(most=1000.0, most_ratio=2.0) if made else Goal(most=1000.0),
                 note="" if made else "nothing is made or thrown away on the other side, so no goal for the ratio",
-            )  # fmt: skip
+            )
 
 
 def view_us(quick: bool) -> Iterator[Row]:
@@ -66,20 +70,32 @@ def view_us(quick: bool) -> Iterator[Row]:
 
 def _view_row(case: str, rounds: int, nanoseconds: Callable[[], float], count: int) -> Row:
     edges = np.zeros(count, _core.EDGE_DTYPE)
-    pairs = interleaved(rounds, nanoseconds, _nanoseconds("frombuffer(edges, dtype)", frombuffer=np.frombuffer, edges=edges,
-                                                          dtype=_core.EDGE_DTYPE))  # fmt: skip
+    pairs = interleaved(
+        rounds,
+        nanoseconds,
+        _nanoseconds("frombuffer(edges, dtype)", frombuffer=np.frombuffer, edges=edges, dtype=_core.EDGE_DTYPE),
+    )
     return row(
-        "view_us", "us", [(ours * 1e-3, limit * 1e-3) for ours, limit in pairs], case=case, goal=Goal(most=1.0),
-        limit_is="numpy.frombuffer", note="0 bytes copied: all views of these edges are at one address, within the ring",
-    )  # fmt: skip
+        "view_us",
+        "us",
+        [(ours * 1e-3, limit * 1e-3) for ours, limit in pairs],
+        case=case,
+        goal=Goal(most=1.0),
+        limit_is="numpy.frombuffer",
+        note="0 bytes copied: all views of these edges are at one address, within the ring",
+    )
 
 
 def import_ms_over_numpy(quick: bool) -> Iterator[Row]:
     pairs = interleaved(8 if quick else 60, _import("numpy, powerprobe"), _import("numpy"))
     yield row(
-        "import_ms_over_numpy", "ms", pairs, limit_is="`import numpy`", goal=Goal(most_beyond=10.0),
+        "import_ms_over_numpy",
+        "ms",
+        pairs,
+        limit_is="`import numpy`",
+        goal=Goal(most_beyond=10.0),
         note=f"{beyond(pairs, 'ms')}; CPU time of fresh interpreters with their files in the page cache",
-    )  # fmt: skip
+    )
 
 
 # A counter that nobody trusts to be fresh for any time: each reading is an edge, also when it rests.
@@ -108,7 +124,7 @@ def _filled(count: int) -> _core.Probe:
 def _nanoseconds(statement: str, **names: object) -> Callable[[], float]:
     """CPU time of one execution; the loop around it is spread over many."""
     loops = 500
-    timer = timeit.Timer("\n".join([statement] * UNROLLED), timer=time.thread_time_ns, globals=names)  # type: ignore[arg-type]
+    timer = timeit.Timer("\n".join([statement] * UNROLLED), timer=time.thread_time_ns, globals=names)
     return lambda: timer.timeit(loops) / (loops * UNROLLED)
 
 
