@@ -98,6 +98,8 @@ def stat_command(
       2    wrong usage, nothing was started
       3    nothing could be measured (for instance no counter, and --strict)
     """
+    if replay_file is not None and (sources is not None or root is not None):
+        raise click.UsageError("--replay takes the place of the machine: neither --sources nor --root goes with it")
     output = Output(path, sys.stderr)
     wanted = repeat or 1
     with _probe(channels, sources, strict or None, period, root, replay_file) as probe, Signals() as signals:

@@ -333,6 +333,13 @@ def test_wrong_usage_is_status_2_with_a_sentence(options: list[str], says: str) 
     assert "Traceback" not in done.stderr
 
 
+def test_a_recording_takes_the_place_of_the_machine(played: list[str], tmp_path: Path) -> None:
+    for options in (["--sources", "rapl_msr"], ["--root", str(tmp_path)]):
+        done = powerprobe(*played, *options, "--", "true")
+        assert done.returncode == 2
+        assert "--replay" in done.stderr
+
+
 def test_a_recording_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
     path = tmp_path / "recording"
     path.write_text("no JSON")
