@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, final
 
 from rich.console import Console, Group
 from rich.progress_bar import ProgressBar
@@ -22,6 +22,7 @@ _SAVE, _RESTORE = "\x1b7", "\x1b8"
 _SMALLEST_SCREEN = 4  # lines; below that every line is needed
 
 
+@final
 class Progress:
     """Context: shows `done` of `total` runs on this stream if it is a terminal that can; else does nothing."""
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 Begun = TypeVar("Begun")
 
@@ -42,7 +42,7 @@ class Ended:
         return self.user_seconds + self.system_seconds
 
 
-class CannotStart(Exception):
+class StartError(Exception):
     """The command cannot be started; `status` is what a shell would exit with."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -50,6 +50,7 @@ class CannotStart(Exception):
         self.status = status
 
 
+@final
 class Signals:
     """Context: notes the signals that would end this process, and passes on those that the command has not had yet.
 
@@ -112,7 +113,7 @@ class Signals:
 def run(
     command: Sequence[str], signals: Signals, begin: Callable[[], Begun], end: Callable[[Begun], object]
 ) -> tuple[Begun, Ended]:
-    """Begins, runs the command to its end, and ends what was begun; returns it. Raises CannotStart without an end()."""
+    """Begins, runs the command to its end, and ends what was begun; returns it. Raises StartError without an end()."""
     environment = dict(os.environ)
     begun = begin()
     try:
@@ -144,13 +145,13 @@ def die_of(number: int) -> int:
     return 128 + number
 
 
-def cannot_start(name: str, error: OSError) -> CannotStart:
+def cannot_start(name: str, error: OSError) -> StartError:
     if error.errno == errno.ENOENT:
         if os.path.exists(name) and "/" in name:
-            return CannotStart(f"cannot start '{name}': the interpreter that its first line names does not exist", 127)
-        return CannotStart(f"cannot start '{name}': command not found", 127)
+            return StartError(f"cannot start '{name}': the interpreter that its first line names does not exist", 127)
+        return StartError(f"cannot start '{name}': command not found", 127)
     if error.errno == errno.ENOEXEC:
-        return CannotStart(f"cannot start '{name}': not a program; a script needs a first line such as #!/bin/sh", 126)
+        return StartError(f"cannot start '{name}': not a program; a script needs a first line such as #!/bin/sh", 126)
     if os.path.isdir(name):
-        return CannotStart(f"cannot start '{name}': it is a folder", 126)
-    return CannotStart(f"cannot start '{name}': {os.strerror(error.errno or 0)}", 126)
+        return StartError(f"cannot start '{name}': it is a folder", 126)
+    return StartError(f"cannot start '{name}': {os.strerror(error.errno or 0)}", 126)

@@ -19,7 +19,7 @@ from .output import Output
 from .progress import Progress
 from .reasons import why_no_counter
 from .result import Run, first_failure, result_of
-from .run import CannotStart, Ended, Signals, die_of, run
+from .run import StartError, Ended, Signals, die_of, run
 from .tables import stat_tables
 
 
@@ -105,7 +105,7 @@ def stat_command(
     with _probe(channels, sources, strict or None, period, root, replay_file) as probe, Signals() as signals:
         try:
             runs, last = _runs(command, wanted, warmup, probe, signals)
-        except CannotStart as error:
+        except StartError as error:
             print(f"powerprobe: {error}", file=sys.stderr)
             return error.status
         if runs:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 RANGE_UJ = 262143328850
 COMMAND = [sys.executable, "-m", "powerprobe"]
@@ -51,6 +51,7 @@ class Machine:
         return self.write(f"{folder}/energy_uj", f"{microjoules:012d}\n")
 
 
+@final
 class Load:
     """Context: moves energy files as counters do, every millisecond, by so many watts."""
 
