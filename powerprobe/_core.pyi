@@ -111,6 +111,9 @@ def survey(
     proc: str | os.PathLike[str] = "/proc",
 ) -> Survey: ...
 
+def command_energy(cpu_seconds: float, proc: str | os.PathLike[str] = "/proc") -> tuple[float, float, float]:
+    """joules, lower, upper: what the model of the source cpu_model gives for so much CPU time of one command."""
+
 SOURCES: tuple[str, ...]
 """Names of all sources that a survey considers, in order of standing."""
 

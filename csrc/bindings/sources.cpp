@@ -3,6 +3,9 @@
 #include "bindings/sources.hpp"
 
 #include "core/series.hpp"
+#include "sources/cpu_model.hpp"
+#include "sources/cpu_model_data.hpp"
+#include "sources/cpuinfo.hpp"
 #include "sources/survey.hpp"
 
 namespace powerprobe::bindings {
@@ -90,6 +93,14 @@ void bind_sources(py::module_& m) {
         return opened;
       },
       py::arg("survey"), py::arg("names"));
+
+  m.def(
+      "command_energy",
+      [](double cpu_seconds, const std::filesystem::path& proc) {
+        const CommandEnergy energy = command_energy(cpu_coefficients(read_cpuinfo(proc)), cpu_seconds);
+        return py::make_tuple(energy.joules, energy.lower, energy.upper);
+      },
+      py::arg("cpu_seconds"), py::arg("proc") = "/proc");
 }
 
 }  // namespace powerprobe::bindings

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from .numbers import parse_seconds
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    """A callback: comma-separated names, the option given once or several times; None where it is not given."""
+    parts = [part.strip() for value in values for part in value.split(",")]
+    if not all(parts):
+        raise click.BadParameter("an empty name")
+    return parts or None
+
+
+def seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    """A callback: a time with a unit, or in seconds."""
+    try:
+        return parse_seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def sources_option(command: F) -> F:
+    return click.option(
+        "--sources",
+        multiple=True,
+        callback=names,
+        metavar="NAME,...",
+        help="Consider only these sources, in this order of standing (see `powerprobe list`).",
+    )(command)
+
+
+def root_option(command: F) -> F:
+    return click.option(
+        "--root",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="Look at DIR/sys, DIR/dev and DIR/proc instead of this machine; for testing your own scripts.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    return click.option(
+        "--json", "as_json", is_flag=True, help="One JSON object instead of a table; see docs/json.md."
+    )(command)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""Refusals in people's words: the one sentence why there is no counter, and which command would change that."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._core import Refusal
+
+
+def is_denied(refusal: Refusal) -> bool:
+    """Whether all that is missing is a permission."""
+    return refusal.error in (errno.EACCES, errno.EPERM)
+
+
+def most_telling(refusals: Sequence[Refusal]) -> Refusal | None:
+    """The refusal that is nearest to a counter: one that only lacks permission, else one that something would help."""
+    denied = [r for r in refusals if is_denied(r)]
+    helped = [r for r in refusals if r.remedy]
+    return next(iter(denied or helped or refusals), None)
+
+
+def why_no_counter(refusals: Sequence[Refusal]) -> str:
+    refusal = most_telling(refusals)
+    if refusal is None:
+        return "No energy counter was found on this machine."
+    return f"No energy counter can be read here: {refusal.reason}."
+
+
+def without_repeats(refusals: Sequence[Refusal]) -> list[tuple[Refusal, int]]:
+    """Refusals that differ in more than the path, each with how many were alike: a machine has many CPUs and zones."""
+    counts: dict[tuple[str, str, str], tuple[Refusal, int]] = {}
+    for refusal in refusals:
+        key = (refusal.source, refusal.reason, refusal.remedy)
+        first, count = counts.get(key, (refusal, 0))
+        counts[key] = (first, count + 1)
+    return list(counts.values())
