@@ -226,12 +226,13 @@ void Sampler::take(ChannelState& state, const Reading& reading, std::int64_t bef
   if (state.health.load(std::memory_order_relaxed) != 0) state.health.store(0, std::memory_order_relaxed);
   if (late) state.next_flags |= kEdgeLate;
   const std::int64_t old_value_seen_ns = std::exchange(state.old_value_seen_ns, before_ns);
-  const Step step = state.unwrapper.feed(reading.count, after_ns);
+  const Step step = state.unwrapper.feed(reading.count, after_ns, after_ns - before_ns);
   if (state.unwrapper.ambiguous()) state.next_flags |= kEdgeAmbiguous;
 
   Edge edge;
   edge.t_ns = after_ns;
-  std::int64_t gap_ns = state.info.stale_ns;  // a value that is read is never older than this
+  // A value is never older than stale_ns when it is read, which may have been as early as before_ns.
+  std::int64_t gap_ns = state.info.stale_ns + (after_ns - before_ns);
   switch (step) {
     case Step::kFirst:
       edge.flags = kEdgeFirst;

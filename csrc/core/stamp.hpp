@@ -30,7 +30,8 @@ class StampMap {
     // The stamp is cut off to whole ticks: the update was up to one tick later than it says.
     const double low = static_cast<double>(after_ns) - device - tick_ns_;
     const double high = static_cast<double>(before_ns) - device;
-    const double drift = started_ ? kDrift * static_cast<double>(before_ns - previous_ns_) : 0.0;
+    // Between this update and the one before, which came after that one's after_ns.
+    const double drift = started_ ? kDrift * static_cast<double>(before_ns - previous_after_ns_) : 0.0;
     low_ = std::max(low_ - drift, low);
     high_ = std::min(high_ + drift, high);
     if (!started_ || low_ > high_) {  // the device's clock was set, or it wrapped unseen: start again
@@ -38,7 +39,7 @@ class StampMap {
       high_ = high;
     }
     started_ = true;
-    previous_ns_ = before_ns;
+    previous_after_ns_ = after_ns;
     const std::int64_t latest = std::min(before_ns, static_cast<std::int64_t>(device + high_ + tick_ns_) + 1);
     const std::int64_t earliest = std::max(after_ns, static_cast<std::int64_t>(device + low_) - 1);
     return {latest, std::max<std::int64_t>(latest - earliest, 0)};
@@ -52,7 +53,7 @@ class StampMap {
   std::uint64_t modulus_;
   std::uint64_t previous_ = 0;
   std::uint64_t ticks_ = 0;
-  std::int64_t previous_ns_ = 0;
+  std::int64_t previous_after_ns_ = 0;
   double low_ = -std::numeric_limits<double>::infinity();
   double high_ = std::numeric_limits<double>::infinity();
   bool started_ = false;

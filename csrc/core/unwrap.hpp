@@ -25,14 +25,16 @@ class Unwrapper {
   // The raw count read at t_ns. Differences are modular: a count below the last one is a wrap where the counter has a modulus
   // and the energy is possible, else a reset. (perf's RAPL counts fall by one modulus both at 200 W unread, where its driver
   // adds a signed 32-bit difference, and at a wrap of the TPMI driver; both mend themselves here.)
-  Step feed(std::uint64_t raw, std::int64_t t_ns) noexcept {
+  // A reading that took read_ns and was over at t_ns may show the counter as it was when it began.
+  Step feed(std::uint64_t raw, std::int64_t t_ns, std::int64_t read_ns = 0) noexcept {
+    const std::int64_t begin_ns = t_ns - read_ns;
     if (!started_) {
       started_ = true;
       previous_ = raw;
-      previous_ns_ = t_ns;
+      previous_begin_ns_ = begin_ns;
       return Step::kFirst;
     }
-    const std::int64_t elapsed_ns = t_ns - previous_ns_ + stale_ns_;
+    const std::int64_t elapsed_ns = t_ns - previous_begin_ns_ + stale_ns_;
     ambiguous_ = modulus_ != 0 && max_watts_ > 0.0 && energy_limit(elapsed_ns) >= joules(modulus_);
     Step step = Step::kReset;
     std::uint64_t delta = 0;
@@ -48,7 +50,7 @@ class Unwrapper {
     }
     if (step == Step::kPlain || step == Step::kWrapped) total_ += delta;
     previous_ = raw;
-    previous_ns_ = t_ns;
+    previous_begin_ns_ = begin_ns;
     return step;
   }
 
@@ -71,7 +73,7 @@ class Unwrapper {
   double max_watts_;
   std::int64_t stale_ns_;
   std::uint64_t previous_ = 0;
-  std::int64_t previous_ns_ = 0;
+  std::int64_t previous_begin_ns_ = 0;
   std::uint64_t total_ = 0;
   bool started_ = false;
   bool ambiguous_ = false;

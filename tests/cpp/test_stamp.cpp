@@ -103,3 +103,12 @@ TEST_CASE("a clock that was set starts the map again instead of contradicting th
   const StampMap::Located next = map.locate(900'000'010, 3'000'100, 3'200'000);
   CHECK(next.t_ns == 3'200'000);
 }
+
+TEST_CASE("the clocks may drift from one update to the next, however late the reading of the first came") {
+  // The first update at 1 s was read 1 s later, the second at 2 s almost at once; meanwhile the device gained 500 us.
+  StampMap map(10.0, std::uint64_t{1} << 40);
+  map.locate(100'000'000, 999'999'990, 2'000'000'000);
+  const StampMap::Located located = map.locate(100'000'000 + 100'050'000, 1'999'000'000, 2'000'600'000);
+  CHECK(located.t_ns - located.gap_ns < 2'000'000'001);
+  CHECK(located.t_ns >= 2'000'000'001);
+}

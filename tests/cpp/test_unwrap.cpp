@@ -102,3 +102,11 @@ TEST_CASE("doubt about unseen wraps ends with the next reading in time") {
   unwrapper.feed(2, 101 * kSecond);
   CHECK_FALSE(unwrapper.ambiguous());
 }
+
+TEST_CASE("a long reading before may have seen the counter as it was when that reading began") {
+  // 100 W for 3 s, of which the second reading says less than 1 s has passed since the end of the first.
+  Unwrapper unwrapper(k32, 1e-6, 100, 0);
+  unwrapper.feed(0, 3 * kSecond, 2 * kSecond);
+  CHECK(unwrapper.feed(300'000'000, 4 * kSecond) == Step::kPlain);
+  CHECK(unwrapper.feed(500'000'000, 5 * kSecond) == Step::kReset);
+}
