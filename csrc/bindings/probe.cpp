@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "bindings/arrays.hpp"
+#include "bindings/gil.hpp"
 #include "bindings/pybind.hpp"
 #include "bindings/sources.hpp"
 #include "core/clock.hpp"
@@ -129,7 +130,7 @@ std::unique_ptr<Probe> make_probe(const py::sequence& opened, std::int64_t perio
       throw Error(ErrorKind::kBadArgument, "sources: one of them already belongs to a probe; open another");
     }
   }
-  const py::gil_scoped_release unlocked;
+  const WithoutGil unlocked;
   return std::make_unique<Probe>(std::move(sources), SamplerOptions{period_ns, capacity});
 }
 
@@ -165,7 +166,7 @@ void bind_probe(py::module_& m) {
       .def("is_done", &Mark::is_done)
       .def("wait", [](const Mark& mark, double timeout) {
         const std::int64_t deadline = deadline_after(timeout);
-        const py::gil_scoped_release unlocked;
+        const WithoutGil unlocked;
         return mark.wait_until(deadline);
       }, py::arg("timeout"));
 
@@ -178,10 +179,10 @@ void bind_probe(py::module_& m) {
       })
       .def_property_readonly("running", &Probe::is_running)
       .def("start", &Probe::start)
-      .def("stop", &Probe::stop, py::call_guard<py::gil_scoped_release>())
+      .def("stop", &Probe::stop, py::call_guard<WithoutGil>())
       .def("ask", [](Probe& probe, bool fresh, double timeout) {
         const std::int64_t deadline = deadline_after(timeout);
-        const py::gil_scoped_release unlocked;
+        const WithoutGil unlocked;
         probe.ask(fresh, deadline);
       }, py::arg("fresh"), py::arg("timeout"))
       .def("release", &Probe::release)
@@ -197,7 +198,7 @@ void bind_probe(py::module_& m) {
         EnergyArrays arrays(starts.size());
         {
           const Energies spans = arrays.spans();
-          const py::gil_scoped_release unlocked;
+          const WithoutGil unlocked;
           probe.energies(channel, starts, ends, spans);
         }
         return arrays.tuple();

@@ -2,6 +2,7 @@
 // Channels, refusals, surveys and opened sources.
 #include "bindings/sources.hpp"
 
+#include "bindings/gil.hpp"
 #include "core/series.hpp"
 #include "sources/cpu_model.hpp"
 #include "sources/cpu_model_data.hpp"
@@ -74,7 +75,7 @@ void bind_sources(py::module_& m) {
       "survey",
       [](const std::vector<std::string>& sources, bool estimate, const std::filesystem::path& sys,
          const std::filesystem::path& dev, const std::filesystem::path& proc) {
-        const py::gil_scoped_release unlocked;
+        const WithoutGil unlocked;
         return survey({sys, dev, proc}, sources, estimate);
       },
       py::arg("sources"), py::arg("estimate"), py::arg("sys") = "/sys", py::arg("dev") = "/dev", py::arg("proc") = "/proc");
@@ -85,7 +86,7 @@ void bind_sources(py::module_& m) {
       [](const Survey& chosen, const std::vector<std::string>& channels) {
         std::vector<std::unique_ptr<Source>> sources;
         {
-          const py::gil_scoped_release unlocked;
+          const WithoutGil unlocked;
           sources = open_sources(chosen, channels);
         }
         py::list opened;
