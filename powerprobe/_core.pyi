@@ -6,7 +6,7 @@ without the GIL and has a deadline.
 
 import os
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -132,6 +132,7 @@ def replay(
     faults: Sequence[dict[str, object]] = (),
     rate: float = 1.0,
     stepped: bool = False,
+    start_ns: int = 0,  # 0: now
 ) -> Source:
     """The scripted source; the keys are those of powerprobe.replay."""
 
@@ -175,9 +176,9 @@ class Probe:
         """joules, lower, upper, each of shape (n,); without the GIL. Raises instead of guessing."""
     def view(self, channel: int, count: int = -1) -> npt.NDArray[np.void]:
         """The newest `count` edges (all: -1): zero-copy, read-only, dtype EDGE_DTYPE; pinned while it lives."""
-    def channel_stats(self, channel: int) -> dict[str, object]:
+    def channel_stats(self, channel: int) -> dict[str, Any]:
         """edges, dropped, wraps, resets, retries, health ("ok", "retrying", "gone", "fatal"), error, ended_ns (or None)."""
-    def sampler_stats(self) -> list[dict[str, object]]:
+    def sampler_stats(self) -> list[dict[str, Any]]:
         """One per sampler: channels (names), polls, missed_ticks, cpu_seconds, wakeup_ns, read_ns (histograms: bucket i counts
         [2^i, 2^(i+1)) ns)."""
 
@@ -198,3 +199,23 @@ class Region:
 
 def live_rings() -> int: ...
 def live_leases() -> int: ...
+
+# The core's pure arithmetic on data that the caller makes up, so that tests can hold it against an exact truth.
+
+def _series_energies(
+    edges: npt.NDArray[np.void],
+    quantum: float,
+    low_watts: float,
+    high_watts: float,
+    starts_ns: npt.NDArray[np.int64],
+    ends_ns: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """joules, lower, upper; BadArgument where these edges cannot answer."""
+
+def _unwrap(
+    modulus: int, joules_per_count: float, max_watts: float, stale_ns: int, raws: Sequence[int], times_ns: Sequence[int]
+) -> list[tuple[str, int, bool]]:
+    """For each reading the step ("first", "still", "plain", "wrapped", "reset"), the total so far and whether it is ambiguous."""
+
+def _stamps(tick_ns: float, modulus: int, observations: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """(t_ns, gap_ns) for each (stamp, after_ns, before_ns)."""

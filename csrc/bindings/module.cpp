@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.attr("__version__") = POWERPROBE_VERSION;
   bindings::bind_errors(m);
   bindings::bind_sources(m);
+  bindings::bind_replay(m);
   bindings::bind_probe(m);
   bindings::bind_regions(m);
   bindings::bind_arithmetic(m);

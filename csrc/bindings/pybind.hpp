@@ -15,6 +15,7 @@ void bind_errors(py::module_& m);
 void bind_sources(py::module_& m);
 void bind_probe(py::module_& m);
 void bind_regions(py::module_& m);
+void bind_replay(py::module_& m);
 void bind_arithmetic(py::module_& m);
 
 }  // namespace powerprobe::bindings
