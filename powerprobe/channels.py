@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""Choosing channels by name, and the tree of domains that they form. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from .errors import BadArgument
+
+if TYPE_CHECKING:
+    from ._core import ChannelInfo
+
+
+def select(channels: Sequence[ChannelInfo], wanted: str | Iterable[str] | None) -> list[str]:
+    """Names of the channels that `wanted` means, in the order of `channels`.
+
+    `wanted` is a name or a pattern as a shell knows it ("package-*", "*" for all), or several. None means all but the
+    counters of single cores, of which there can be hundreds.
+
+    Raises:
+        BadArgument: a name or pattern that no channel answers to.
+        TypeError: something else than names.
+    """
+    if wanted is None:
+        return [c.name for c in channels if c.core < 0] or [c.name for c in channels]
+    patterns = [wanted] if isinstance(wanted, str) else list(wanted)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"channels: names are str, not {type(pattern).__name__}")
+        matching = [c.name for c in channels if c.name == pattern or fnmatchcase(c.name, pattern)]
+        if not matching:
+            raise BadArgument(f"channels: none matches {pattern!r}; there are {', '.join(c.name for c in channels)}")
+        chosen.update(matching)
+    if not chosen:
+        raise BadArgument("channels: an empty list measures nothing")
+    return [c.name for c in channels if c.name in chosen]
+
+
+class Tree:
+    """Which of the chosen channels contains which; what is contained is never added to a total again.
+
+    Attributes:
+        roots: names of those that are inside no other.
+        depths: every name in the order of a tree, parents before what they contain, with its depth.
+    """
+
+    __slots__ = ("depths", "roots")
+
+    def __init__(self, channels: Iterable[ChannelInfo], chosen: Sequence[str]) -> None:
+        parents = {c.name: c.parent for c in channels}
+        inside: dict[str, list[str]] = {}
+        for name in chosen:
+            above = parents[name]
+            while above and above not in chosen:  # a parent that was not chosen may itself be inside one that was
+                above = parents.get(above, "")
+            inside.setdefault(above, []).append(name)
+        self.roots = tuple(inside.get("", ()))
+        self.depths: dict[str, int] = {}
+        self._walk(inside, "", 0)
+
+    def _walk(self, inside: dict[str, list[str]], parent: str, depth: int) -> None:
+        for name in inside.get(parent, ()):
+            self.depths[name] = depth
+            self._walk(inside, name, depth + 1)

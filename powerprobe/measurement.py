@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: MIT
+"""Measuring a block, a function or whatever lies between a begin and an end."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
+
+from . import _core
+from .default import shared_probe
+from .errors import BadArgument, OutOfRange, PowerprobeError
+from .probe import Probe
+from .table import numbers, scale_of, seconds, table
+
+if TYPE_CHECKING:
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+_SETTLE = 2.0  # seconds: the longest that asking for a value waits
+
+
+def measure(
+    *,
+    channels: str | Iterable[str] | None = None,
+    sources: str | Iterable[str] | None = None,
+    strict: bool | None = None,
+    probe: Probe | None = None,
+    report: Callable[[Measurement], object] | None = None,
+) -> Measure:
+    """Measures the energy of a block, of the calls of a function, or from a begin to an end.
+
+        with measure() as m:
+            work()
+        print(m)
+
+        @measure()  # functions, methods and async functions; prints each call's table to stderr
+        def train(): ...
+
+        m = measure().begin()
+        work()
+        m.end()
+
+    All share one probe of this process, which is made at the first use (about 0.1 s) and stopped at exit. May be nested
+    and used in any thread; each use makes a `Measurement` of its own.
+
+    Args:
+        channels: what to measure: a name, a pattern ("package-*"; "*" for all) or several. None: all but the counters of
+            single cores.
+        sources: names of the sources to consider; None: all.
+        strict: True refuses estimates; None does what POWERPROBE_STRICT says.
+        probe: the running Probe to use instead of the shared one (then without sources and strict).
+        report: called with the Measurement after each block or call that did not raise. For functions the default prints
+            the table to stderr.
+
+    Raises:
+        PermissionDenied, Unavailable: when it begins and nothing can be read here, with all reasons and the remedy.
+        BadArgument, TypeError: an argument that cannot be.
+    """
+    if probe is not None and (sources is not None or strict is not None):
+        raise BadArgument("sources and strict cannot be given together with probe, which has chosen already")
+    if probe is not None and not isinstance(probe, Probe):
+        raise TypeError(f"probe must be a Probe, not {type(probe).__name__}")
+    if report is not None and not callable(report):
+        raise TypeError(f"report must be callable, not {type(report).__name__}")
+    return Measure(channels, sources, strict, probe, report)
+
+
+class Measure:
+    """What `measure()` returns: a context manager, a decorator, and `begin()`. Any thread, any number of times."""
+
+    def __init__(
+        self,
+        channels: str | Iterable[str] | None,
+        sources: str | Iterable[str] | None,
+        strict: bool | None,
+        probe: Probe | None,
+        report: Callable[[Measurement], object] | None,
+    ) -> None:
+        self._channels = channels if channels is None or isinstance(channels, str) else tuple(channels)
+        self._sources = sources if sources is None or isinstance(sources, (str, _core.Source)) else tuple(sources)
+        self._strict = strict
+        self._probe = probe
+        self._report = report
+        self._latest: Measurement | None = None
+
+    def begin(self) -> Measurement:
+        """Begins a measurement; `end()` of what this returns ends it."""
+        if self._probe is not None:
+            return Measurement(self._probe, self._probe._select(self._channels))
+        return Measurement(*shared_probe(self._channels, self._sources, self._strict))
+
+    def __enter__(self) -> Measurement:
+        measurement = self._latest = self.begin()
+        _blocks.set((*_blocks.get(), (self, measurement)))
+        return measurement
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        blocks = _blocks.get()
+        own = next((block for block in reversed(blocks) if block[0] is self), None)
+        # Not found: the block was entered in another context, as the halves of async fixtures are.
+        measurement = own[1] if own else self._latest
+        _blocks.set(tuple(block for block in blocks if block is not own))
+        if measurement is not None:
+            measurement.end()
+            if kind is None and self._report is not None:
+                self._report(measurement)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function with each call measured, and reported unless it raises."""
+        import inspect
+
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(f"measure() decorates functions, not {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "measure() cannot decorate a generator, whose body runs in pieces; use a with block inside it"
+            )
+        label = getattr(function, "__qualname__", repr(function))
+
+        def done(measurement: Measurement) -> None:
+            measurement.label = label
+            (self._report or _print)(measurement)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def measured_async(*args: P.args, **kwargs: P.kwargs) -> object:
+                measurement = self.begin()
+                try:
+                    result = await cast("Awaitable[object]", function(*args, **kwargs))
+                finally:
+                    measurement.end()
+                done(measurement)
+                return result
+
+            return cast("Callable[P, R]", measured_async)
+
+        @functools.wraps(function)
+        def measured(*args: P.args, **kwargs: P.kwargs) -> R:
+            measurement = self.begin()
+            try:
+                result = function(*args, **kwargs)
+            finally:
+                measurement.end()
+            done(measurement)
+            return result
+
+        return measured
+
+
+class Measurement:
+    """The energy of one interval, on all channels of a probe or some of them. Any thread.
+
+    Ending it takes a time stamp and never waits. The first access to a value waits for the counters' next steps, 2 s at
+    most: then it raises `SettleTimeout`. Asking for a value before the end raises `OutOfRange`.
+
+    A channel that could not be read has joules of NaN, never 0, and a reason in `unknown`; a total that lacks a channel
+    is NaN too. For an interval in which the counter did not step, `joules` is the share of the step around it.
+
+    Attributes:
+        label: name of the function that was measured; "" for blocks. Heads the table.
+        channels: names of the channels, a tuple.
+        start_ns: when it began, on the clock of `now_ns()`.
+    """
+
+    def __init__(self, probe: Probe, channels: tuple[str, ...]) -> None:
+        self.label = ""
+        self.channels = channels
+        self._probe = probe
+        self._tree = probe._tree_of(channels)
+        self._usage = probe._begin_asking(channels)
+        self._is_asking = True
+        self._start = probe._mark()
+        self.start_ns = self._start.t_ns
+        self._end_ns: int | None = None
+        self._end: _core.Mark | None = None
+        self._failure = ""
+        self._values: _Values | None = None
+
+    def end(self) -> Measurement:
+        """Ends the interval; never waits. What has ended already stays as it is. Returns the measurement itself."""
+        if self._end_ns is None:
+            try:
+                self._end = self._probe._mark()
+                self._end_ns = self._end.t_ns
+                self._usage = self._probe._end_asking(self.channels, self._usage)
+            except PowerprobeError as error:  # the probe was closed or left behind by a fork: an answer, like any other
+                self._end_ns = self._end_ns or _core.now_ns()
+                self._failure = error.message
+                self._usage = {}
+            self._is_asking = False
+        return self
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_asking", False):  # begun and never ended: the samplers need not go on
+            self._probe._stop_asking()
+
+    # ---- The answer
+
+    @property
+    def joules(self) -> dict[str, float]:
+        """Joules by channel: the estimate between `lower` and `upper`."""
+        return self._settled().joules
+
+    @property
+    def lower(self) -> dict[str, float]:
+        """By channel, the least that it can have been, in joules."""
+        return self._settled().lower
+
+    @property
+    def upper(self) -> dict[str, float]:
+        """By channel, the most that it can have been, in joules; infinite where the counter was reset."""
+        return self._settled().upper
+
+    @property
+    def watts(self) -> dict[str, float]:
+        """By channel, the mean power."""
+        return {name: self._watts(joules) for name, joules in self.joules.items()}
+
+    @property
+    def unknown(self) -> dict[str, str]:
+        """Channel -> why its energy is not known. Empty when all is well."""
+        return self._settled().unknown
+
+    @property
+    def total(self) -> float:
+        """Joules of all channels that are inside no other, so that nothing is counted twice."""
+        return self._sum(self.joules)
+
+    @property
+    def total_lower(self) -> float:
+        """The least that `total` can have been."""
+        return self._sum(self.lower)
+
+    @property
+    def total_upper(self) -> float:
+        """The most that `total` can have been."""
+        return self._sum(self.upper)
+
+    @property
+    def total_watts(self) -> float:
+        """The mean power of `total`."""
+        return self._watts(self.total)
+
+    # ---- What is known without waiting
+
+    @property
+    def total_provenance(self) -> str:
+        """Says "estimated" if any part of the total is; else "measured", "integrated", or "mixed" of these two."""
+        kinds = {self._probe.info(name).provenance for name in self._tree.roots}
+        return "estimated" if "estimated" in kinds else kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """By channel: "measured" (a counter), "integrated" (from power readings) or "estimated" (a model)."""
+        return {name: self._probe.info(name).provenance for name in self.channels}
+
+    @property
+    def source(self) -> dict[str, str]:
+        """By channel, the source that it was read from."""
+        return {name: self._probe.info(name).source for name in self.channels}
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended, on the clock of `now_ns()`."""
+        if self._end_ns is None:
+            raise OutOfRange("this measurement has not ended yet", remedy="ask after its with block, or after end()")
+        return self._end_ns
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.end_ns - self.start_ns) * 1e-9
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """What happened meanwhile: `dropped` edges, `missed_ticks` of the samplers, `retries`, `resets` and `wraps`.
+
+        Only a reset loses energy; the others cost sharpness of the bounds at most. Empty when the probe was closed
+        before the end.
+        """
+        _ = self.end_ns
+        return {name: int(count) for name, count in self._usage.items() if name != "cpu_seconds"}
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of CPU time that the samplers used meanwhile; NaN when the probe was closed before the end."""
+        _ = self.end_ns
+        return self._usage.get("cpu_seconds", math.nan)
+
+    @property
+    def refusals(self) -> tuple[_core.Refusal, ...]:
+        """The sources that cannot be used here, with path, reason and remedy."""
+        return self._probe.refusals
+
+    # ---- Showing it
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as `json` takes it, NaN and infinity as None. Waits like a value."""
+        provenance, source = self.provenance, self.source
+
+        def entry(joules: float, lower: float, upper: float, provenance: str, source: str) -> dict[str, Any]:
+            figures = {"joules": joules, "lower": lower, "upper": upper, "watts": self._watts(joules)}
+            return {**{k: _finite(v) for k, v in figures.items()}, "provenance": provenance, "source": source}
+
+        return {
+            "seconds": self.seconds,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "channels": {
+                name: entry(joules, self.lower[name], self.upper[name], provenance[name], source[name])
+                for name, joules in self.joules.items()
+            },
+            "total": entry(
+                self.total,
+                self.total_lower,
+                self.total_upper,
+                self.total_provenance,
+                ", ".join(dict.fromkeys(source[name] for name in self._tree.roots)),
+            ),
+            "unknown": dict(self.unknown),
+            "losses": self.losses,
+            "overhead": {"cpu_seconds": _finite(self.overhead)},
+            "refusals": [
+                {"source": r.source, "path": r.path, "reason": r.reason, "remedy": r.remedy} for r in self.refusals
+            ],
+        }
+
+    def __repr__(self) -> str:
+        if self._end_ns is None:
+            return f"<Measurement of {', '.join(self.channels)}, not ended yet>"
+        if self._values is None and not self._is_settled():
+            return f"<Measurement of {seconds(self.seconds)}, not settled yet>"
+        return f"<Measurement of {seconds(self.seconds)}: {self.total:.4g} J, {self.total_provenance}>"
+
+    def __str__(self) -> str:
+        """A table: channels inside others are indented, the total is of those that are not. Waits like a value."""
+        if self._end_ns is None:
+            return repr(self)
+        names = list(self._tree.depths)
+        joules = [*(self.joules[name] for name in names), self.total]
+        lower = [*(self.lower[name] for name in names), self.total_lower]
+        upper = [*(self.upper[name] for name in names), self.total_upper]
+        watts = [*(self.watts[name] for name in names), self.total_watts]
+        factor, unit = scale_of([*joules, *lower])
+        watt_factor, watt_unit = scale_of(watts)
+        columns = [
+            [*("  " * self._tree.depths[name] + name for name in names), "total"],
+            numbers(joules, factor),
+            numbers(lower, factor),
+            numbers(upper, factor),
+            numbers(watts, watt_factor),
+            [*(self.provenance[name] for name in names), self.total_provenance],
+            [*(self.source[name] for name in names), ""],
+        ]
+        header = ("channel", f"{unit}J", "lower", "upper", f"{watt_unit}W", "provenance", "source")
+        remarks = [seconds(self.seconds)]
+        if self.overhead > 0.0:
+            remarks.append(f"{seconds(self.overhead)} of CPU time for reading the counters")
+        remarks += [f"{count} {name.replace('_', ' ')}" for name, count in self.losses.items() if count]
+        lines = [table(header, zip(*columns, strict=True), "<>>>><<"), ", ".join(remarks)]
+        lines += [f"{name} is not known: {reason}" for name, reason in self.unknown.items()]
+        return "\n".join([self.label, *lines] if self.label else lines)
+
+    # ---- Inside
+
+    def _watts(self, joules: float) -> float:
+        return joules / self.seconds if self.seconds > 0.0 else math.nan
+
+    def _sum(self, by_channel: dict[str, float]) -> float:
+        return sum(by_channel[name] for name in self._tree.roots)
+
+    def _is_settled(self) -> bool:
+        return self._end is None or (self._start.is_done() and self._end.is_done())
+
+    def _settled(self) -> _Values:
+        _ = self.end_ns
+        if self._values is None:  # two threads that come here at once find the same values
+            if self._end is not None and not self._is_settled():
+                self._probe._wait_for([self._start, self._end], _SETTLE)
+            self._values = self._evaluated()
+        return self._values
+
+    def _evaluated(self) -> _Values:
+        values = _Values({}, {}, {}, {})
+        if self._end is None:
+            answers = dict.fromkeys(self.channels, (self._failure, math.nan, math.nan, math.nan))
+        else:
+            answers = self._probe._between(self.channels, self._start, self._end)
+        for name, (reason, joules, lower, upper) in answers.items():
+            values.joules[name], values.lower[name], values.upper[name] = joules, lower, upper
+            if reason:
+                values.unknown[name] = reason
+        return values
+
+
+class _Values(NamedTuple):
+    joules: dict[str, float]
+    lower: dict[str, float]
+    upper: dict[str, float]
+    unknown: dict[str, str]
+
+
+# The with blocks that this thread or task is inside of, outermost first.
+_blocks: ContextVar[tuple[tuple[Measure, Measurement], ...]] = ContextVar("powerprobe_blocks", default=())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _print(measurement: Measurement) -> None:
+    print(measurement, file=sys.stderr)

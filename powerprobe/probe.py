@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: MIT
+"""The probe: channels chosen, samplers running, and the questions that can be asked of them."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import operator
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import numpy as np
+
+from . import _core
+from .channels import Tree, select
+from .discovery import Discovery, discover
+from .errors import BadArgument, OutOfRange, SettleTimeout, Unavailable
+from .regions import Regions
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from typing_extensions import Self
+
+    from .measurement import Measure, Measurement
+
+_PERIODS = (1e-5, 1.0)
+_MOST_EDGES = 1 << 28  # per channel: 8 GiB
+_FRESH = 0.5  # seconds: the longest wait for the first polls of a probe that was quiet
+_LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe that is closed
+_SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
+
+
+class Energies:
+    """Energy of many intervals.
+
+    Attributes:
+        joules: the estimate, shape (n, channels), float64.
+        lower, upper: same shape; the truth of what the counter counted lies between them. `upper` is infinite where the
+            counter was reset inside the interval.
+        channels: names of the columns.
+
+    The axis of intervals is missing when one interval was asked about by two plain integers, and the axis of channels
+    when one channel was named by a plain str.
+    """
+
+    __slots__ = ("channels", "joules", "lower", "upper")
+
+    def __init__(
+        self,
+        joules: npt.NDArray[np.float64],
+        lower: npt.NDArray[np.float64],
+        upper: npt.NDArray[np.float64],
+        channels: tuple[str, ...],
+    ) -> None:
+        self.joules = joules
+        self.lower = lower
+        self.upper = upper
+        self.channels = channels
+
+    def __repr__(self) -> str:
+        return f"<Energies of shape {self.joules.shape} for {', '.join(self.channels)}>"
+
+
+class Probe:
+    """Reads counters on native threads of its own while it is open, and answers for any interval since.
+
+        with Probe() as probe:
+            start = now_ns()
+            work()
+            energies = probe.energy(start, now_ns())
+
+    The threads (one for each source object) run from `start()` to `close()`; a with block does both. All methods may be
+    called from any thread. After `close()` whatever the rings still hold can be asked and viewed. In the child of a fork
+    the threads do not exist: there every method raises `Unavailable`.
+
+    Args:
+        channels: what to read: a name, a pattern as a shell knows it ("package-*"; "*" for all) or several. None: all but
+            the counters of single cores ("core-0-7").
+        sources: names of the sources to consider, and opened sources such as `replay()` gives. None: all that this
+            machine has.
+        period: seconds between two readings, 10e-6 to 1.
+        history: seconds for which edges are kept, at least; about 32 bytes for each period and channel.
+        strict: True refuses estimates; None does what POWERPROBE_STRICT says.
+        discovery: the result of `discover()` to use instead of a search.
+
+    Raises:
+        BadArgument, TypeError: an argument that cannot be; the message names it.
+        PermissionDenied, Unavailable: nothing can be read here, with all reasons and the remedy.
+
+    Attributes:
+        channels: names of the channels, a tuple.
+        refusals: sources that cannot be used here (a tuple; empty when only opened sources were given).
+    """
+
+    def __init__(
+        self,
+        channels: str | Iterable[str] | None = None,
+        sources: str | _core.Source | Iterable[str | _core.Source] | None = None,
+        period: float = 1e-3,
+        history: float = 60.0,
+        strict: bool | None = None,
+        *,
+        discovery: Discovery | None = None,
+    ) -> None:
+        period_ns = round(_seconds("period", period, *_PERIODS) * 1e9)
+        capacity = math.ceil(_seconds("history", history, 0.0, math.inf) * 1e9 / period_ns) + 16
+        if capacity > _MOST_EDGES:
+            raise BadArgument(
+                f"history: {history} s every {period} s is more than the {_MOST_EDGES} edges that a ring holds"
+            )
+        names, opened, self.refusals = _open(channels, sources, strict, discovery)
+        self._native = _core.Probe(opened, period_ns, capacity)
+        found = self._native.channels
+        self._infos = {c.name: c for c in found if c.name in names}
+        self._index = {c.name: i for i, c in enumerate(found) if c.name in names}
+        self.channels = tuple(self._index)
+        self._tree = Tree(found, self.channels)
+        self._regions = _core.Regions()
+        self._table = Regions(self._tree, self.channels)
+        self.region = self._regions.region  # type: ignore[method-assign]  # no Python frame between a with and its stamp
+        self._lock = threading.Lock()  # guards _is_open and _table
+        self._is_open = False
+        self._is_closed = False
+        _probes.add(self)
+
+    # ---- Life
+
+    def start(self) -> Self:
+        """Starts the samplers; returns when each has read once more. Calling it again changes nothing.
+
+        Raises:
+            Unavailable: the probe was closed, or the system gives no thread.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise Unavailable("this probe was closed", remedy="make a new one")
+            if not self._is_open:
+                self._native.start()
+                self._is_open = True
+                self._native.ask(True, _FRESH)
+        return self
+
+    def close(self) -> None:
+        """Waits for the last edges (0.1 s at most), then stops the samplers. Calling it again changes nothing."""
+        with self._lock:
+            self._is_closed = True
+            if self._is_open:
+                self._is_open = False
+                try:
+                    self._native.mark().wait(_LAST_SETTLE)
+                finally:
+                    self._native.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "running" if self._is_open else "closed" if self._is_closed else "not started"
+        return f"<Probe of {', '.join(self.channels)}, {state}>"
+
+    # ---- Questions
+
+    def info(self, channel: str) -> _core.ChannelInfo:
+        """All that is known of a channel: source, domain, parent, provenance, unit, modulus, bounds of its power ..."""
+        self._place(channel)
+        return self._infos[channel]
+
+    def view(self, channel: str, count: int | None = None) -> npt.NDArray[np.void]:
+        """The newest `count` edges of a channel (None: all that the ring holds), oldest first.
+
+        A read-only record array of dtype `EDGE_DTYPE`, shape (at most count,). Nothing is copied: the edges are pinned
+        and cannot change while the array or anything made from it by slicing lives, also after the probe is gone. The
+        sampler drops (and counts) edges instead of overwriting pinned ones, so hold long views only briefly.
+        """
+        if count is None:
+            return self._native.view(self._place(channel))
+        if (count := operator.index(count)) < 0:
+            raise BadArgument(f"count must not be negative, but is {count}")
+        return self._native.view(self._place(channel), count)
+
+    def energy(
+        self,
+        starts_ns: npt.ArrayLike,
+        ends_ns: npt.ArrayLike,
+        channels: str | Iterable[str] | None = None,
+        settle: float = 1.0,
+    ) -> Energies:
+        """Energy of the intervals [starts_ns[i], ends_ns[i]), with bounds.
+
+        An end that lies beyond the newest edge is waited for, without the GIL.
+
+        Args:
+            starts_ns, ends_ns: instants of `now_ns()`, int64: two integers, two arrays of one length n, or one of each.
+            channels: one name, or several names and patterns; None: all of the probe's.
+            settle: seconds to wait for the counters' next steps at most; 0: not at all.
+
+        Returns:
+            Energies: float64 arrays of shape (n, channels), see there.
+
+        Raises:
+            OutOfRange: an interval starts before the first reading, or ends in the future (or, with settle=0, after the
+                newest edge).
+            Overrun: an interval is older than the ring.
+            SettleTimeout: a counter did not move on in time.
+            ChannelGone: a channel ended before an interval did.
+            BadArgument, TypeError: an interval that ends before it starts, or instants that are not integers.
+        """
+        names = (channels,) if isinstance(channels, str) else self._select(channels)
+        places = [self._place(name) for name in names]
+        starts, ends = _instants("starts_ns", starts_ns), _instants("ends_ns", ends_ns)
+        is_single = starts.ndim == ends.ndim == 0
+        if starts.ndim == ends.ndim == 1 and starts.size != ends.size:
+            raise BadArgument(f"starts_ns and ends_ns must be of one length, not {starts.size} and {ends.size}")
+        if starts.ndim != 1 or ends.ndim != 1:
+            starts, ends = (np.array(a) for a in np.broadcast_arrays(np.atleast_1d(starts), ends))
+        if ends.size:
+            self._settle(places, int(ends.max()), _seconds("settle", settle, 0.0, math.inf))
+        if isinstance(channels, str):
+            joules, lower, upper = self._native.energies(places[0], starts, ends)
+        else:
+            rows = np.empty((3, len(places), starts.size))
+            for row, place in enumerate(places):
+                rows[0, row], rows[1, row], rows[2, row] = self._native.energies(place, starts, ends)
+            joules, lower, upper = rows[0].T, rows[1].T, rows[2].T
+        if is_single:
+            joules, lower, upper = joules[0], lower[0], upper[0]
+        return Energies(joules, lower, upper, names)
+
+    def region(self, name: str, items: float = 1.0) -> _core.Region:
+        """Names an interval: `with probe.region("decode", items=128): ...`. Regions nest, in any thread.
+
+        Costs two time stamps and never waits. `items` is how many things are worked on inside, for joules per item.
+        Each region is for one with block.
+
+        Raises:
+            TypeError, ValueError: the name is not a str, or items not a number of 0 or more.
+        """
+        return self._regions.region(name, items)  # not reached: instances hold the native method itself
+
+    def regions(self) -> Regions:
+        """All regions that have ended so far, with their energies; waits for the counters' next steps (1 s at most).
+
+        Each region is evaluated at the first call after its end, and must then be no older than `history`: who names
+        many over a long time calls this now and then. What is older, and what could not be read, is unknown (NaN).
+        """
+        with self._lock:
+            self._table = self._table + self._evaluate(*self._regions.take())
+            return self._table
+
+    def measure(
+        self, channels: str | Iterable[str] | None = None, *, report: Callable[[Measurement], object] | None = None
+    ) -> Measure:
+        """`powerprobe.measure()` on this probe, which must be running."""
+        from .measurement import measure
+
+        return measure(channels=channels, probe=self, report=report)
+
+    def stats(self) -> dict[str, object]:
+        """What the probe has seen and what it costs, since it was made.
+
+        A dict with `running`; `cpu_seconds` (CPU time of all samplers); `channels`: by name, each with `edges` stored,
+        `dropped`, `wraps`, `resets`, `retries`, `health` ("ok", "retrying", "gone", "fatal"), `error` (errno),
+        `ended_ns`; and `samplers`: a list, each with `channels`, `polls`, `missed_ticks`, `cpu_seconds` and the
+        histograms `wakeup_ns` (how late it woke) and `read_ns` (how long readings took), whose bucket i counts
+        [2^i, 2^(i+1)) ns.
+        """
+        samplers = self._native.sampler_stats()
+        return {
+            "running": self._native.running,
+            "cpu_seconds": sum(sampler["cpu_seconds"] for sampler in samplers),
+            "channels": {name: self._native.channel_stats(i) for name, i in self._index.items()},
+            "samplers": samplers,
+        }
+
+    # ---- For the rest of this package
+
+    def _select(self, channels: str | Iterable[str] | None) -> tuple[str, ...]:
+        return self.channels if channels is None else tuple(select(list(self._infos.values()), channels))
+
+    def _place(self, channel: str) -> int:
+        try:
+            return self._index[channel]
+        except KeyError:
+            raise BadArgument(f"channel: none is named {channel!r}; there are {', '.join(self.channels)}") from None
+
+    def _known_until(self, place: int) -> float:
+        newest = self._native.view(place, 2)
+        return int(newest["t_ns"][1]) - int(newest["gap_ns"][1]) if newest.size == 2 else -math.inf
+
+    def _settle(self, places: Iterable[int], latest_ns: int, seconds: float) -> None:
+        """Returns when all can be answered up to latest_ns, or when the samplers will not bring it any nearer."""
+        late = [place for place in places if latest_ns > self._known_until(place)]
+        now = _core.now_ns()
+        if late and latest_ns > now:
+            raise OutOfRange(f"ends_ns: an interval ends {(latest_ns - now) * 1e-6:.3f} ms in the future")
+        if not late or seconds == 0.0 or not self._native.running:
+            return
+        mark = self._native.mark(latest_ns)
+        deadline_ns = now + seconds * 1e9
+        is_over = False
+        while late and not is_over:  # a mark waits for all channels; those asked about may be there sooner
+            is_over = _wait(mark, min(_SLICE, seconds)) or _core.now_ns() >= deadline_ns
+            late = [place for place in late if latest_ns > self._known_until(place)]
+        for name, place in self._index.items():
+            if place in late and self._native.running and self._native.channel_stats(place)["ended_ns"] is None:
+                raise SettleTimeout(
+                    f"{name}: the counter did not step in the {seconds:g} s after the end of an interval"
+                )
+
+    # A measurement asks for polls at the probe's rate from its begin to its end, and marks both; the samplers fill the marks in.
+
+    def _tree_of(self, channels: tuple[str, ...]) -> Tree:
+        return self._tree if channels == self.channels else Tree(self._infos.values(), channels)
+
+    def _begin_asking(self, channels: tuple[str, ...]) -> dict[str, float]:
+        if not self._native.running:
+            raise Unavailable("this probe is not running", remedy="start it, or use it inside its with block")
+        self._native.ask(True, _FRESH)
+        return self._usage(channels)
+
+    def _end_asking(self, channels: tuple[str, ...], begin: dict[str, float]) -> dict[str, float]:
+        self._stop_asking()
+        return {name: value - begin[name] for name, value in self._usage(channels).items()}
+
+    def _stop_asking(self) -> None:
+        self._native.release()
+
+    def _usage(self, channels: tuple[str, ...]) -> dict[str, float]:
+        samplers = self._native.sampler_stats()
+        stats = [self._native.channel_stats(self._index[name]) for name in channels]
+        usage: dict[str, float] = {
+            name: sum(s[name] for s in stats) for name in ("dropped", "retries", "resets", "wraps")
+        }
+        usage["missed_ticks"] = sum(s["missed_ticks"] for s in samplers)
+        usage["cpu_seconds"] = sum(s["cpu_seconds"] for s in samplers)
+        return usage
+
+    def _mark(self) -> _core.Mark:
+        return self._native.mark()
+
+    def _wait_for(self, marks: Iterable[_core.Mark], seconds: float) -> None:
+        deadline_ns = _core.now_ns() + seconds * 1e9
+        _ = self._native.running  # raises in the child of a fork, where nobody would fill them in
+        for mark in marks:
+            if not _wait(mark, (deadline_ns - _core.now_ns()) * 1e-9):
+                raise SettleTimeout(f"the counters did not step in the {seconds:g} s after the end of the interval")
+
+    def _between(
+        self, channels: Iterable[str], start: _core.Mark, end: _core.Mark
+    ) -> dict[str, tuple[str, float, float, float]]:
+        answers = self._native.between(start, end)
+        return {name: answers[self._index[name]] for name in channels}
+
+    def _evaluate(self, names: Sequence[str], records: npt.NDArray[np.void]) -> Regions:
+        starts, ends = records["start_ns"].copy(), records["end_ns"].copy()
+        energies = np.full((3, len(self.channels), records.size), math.nan)
+        if records.size:
+            with contextlib.suppress(SettleTimeout):  # what is not known yet stays unknown
+                self._settle(self._index.values(), int(ends.max()), 1.0)
+        for row, place in enumerate(self._index.values()):
+            edges = self._native.view(place)  # pinned: what they can answer stays answerable meanwhile
+            if not edges.size:
+                continue
+            known = (starts >= edges["t_ns"][0]) & (ends <= self._known_until(place))
+            answer = self._native.energies(place, starts[known], ends[known])
+            for kind, column in zip(energies, answer, strict=True):
+                kind[row, known] = column
+        return Regions(self._tree, self.channels, names, records, energies)
+
+
+def _wait(mark: _core.Mark, seconds: float) -> bool:
+    """In slices, between which Python sees ctrl-C. False: it was not done in time."""
+    deadline_ns = _core.now_ns() + seconds * 1e9
+    while not mark.wait(min(_SLICE, max(0.0, (deadline_ns - _core.now_ns()) * 1e-9))):
+        if _core.now_ns() >= deadline_ns:
+            return False
+    return True
+
+
+def _open(
+    channels: str | Iterable[str] | None,
+    sources: str | _core.Source | Iterable[str | _core.Source] | None,
+    strict: bool | None,
+    found: Discovery | None,
+) -> tuple[list[str], list[_core.Source], tuple[_core.Refusal, ...]]:
+    given = [] if sources is None else [sources] if isinstance(sources, (str, _core.Source)) else list(sources)
+    opened = [source for source in given if isinstance(source, _core.Source)]
+    named = [source for source in given if not isinstance(source, _core.Source)]
+    if found is not None and named:
+        raise BadArgument("sources: the discovery that was given has chosen them already")
+    if found is None and (named or not opened):
+        found = discover(None if sources is None else named, strict)
+    infos = [*(found.channels if found else ()), *(info for source in opened for info in source.channels)]
+    names = [info.name for info in infos]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadArgument(f"sources: two of them have a channel {twice!r}")
+    chosen = select(infos, channels)
+    if found is None:
+        return chosen, opened, ()
+    surveyed = [info.name for info in found.channels if info.name in chosen]
+    return chosen, [*(found.open(surveyed) if surveyed else ()), *opened], found.refusals
+
+
+def _seconds(name: str, value: float, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not low <= value <= high:  # also NaN
+        limit = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+        raise BadArgument(f"{name} must be {limit} seconds, not {value}")
+    return float(value)
+
+
+def _instants(name: str, value: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    array = np.asarray(value)
+    if array.ndim > 1:
+        raise BadArgument(f"{name} must have one dimension, not {array.ndim}")
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(
+            f"{name} must be integers, nanoseconds of now_ns(), not {array.dtype} (a float cannot hold them)"
+        )
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise BadArgument(f"{name} must be below 2**63")
+    return array.astype(np.int64, copy=False)
+
+
+class _LeftBehind:
+    """Stands where the native probe was, in the child of a fork. Keeps it, for its threads cannot be joined here."""
+
+    def __init__(self, native: object) -> None:
+        _left_behind.append(native)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Unavailable(
+            "this probe stayed with the parent process: threads do not survive a fork",
+            remedy="make a Probe in the child",
+        )
+
+
+_probes: weakref.WeakSet[Probe] = weakref.WeakSet()
+_left_behind: list[object] = []  # never freed: a lock inside may be held for ever by a thread that does not exist here
+
+
+def _close_all() -> None:
+    for probe in list(_probes):
+        probe.close()
+
+
+def _leave_behind() -> None:
+    for probe in list(_probes):
+        probe._lock = threading.Lock()
+        probe._is_open = False
+        probe._is_closed = True
+        probe._native = cast(_core.Probe, _LeftBehind(probe._native))
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_leave_behind)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Probes on counters that are known exactly, for every test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+
+import pytest
+from truth import steady
+
+import powerprobe as pp
+from powerprobe import default
+
+
+@pytest.fixture
+def probe() -> Iterator[pp.Probe]:
+    """A running probe: package-0 takes 3 W, core-0 inside it 1 W, dram-0 beside it 2 W; steps every millisecond."""
+    source = pp.replay([steady(3), steady(1, "core-0"), steady(2, "dram-0")])
+    with pp.Probe(sources=source) as running:
+        yield running
+
+
+class Machine:
+    """Stands for discover() with counters that are known; each opening gets new ones."""
+
+    refusals = ()
+
+    def __init__(self) -> None:
+        self.searches = 0
+        self.scripts = [steady(3), steady(1, "core-0"), *(steady(1, f"core-0-{n}") for n in range(4))]
+        self.channels = tuple(pp.replay(self.scripts).channels)
+
+    def discover(self, sources: object = None, strict: object = None) -> Machine:
+        self.searches += 1
+        return self
+
+    def open(self, names: list[str]) -> list[object]:
+        return [pp.replay([script for script in self.scripts if script["name"] in names])]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A machine with a package, its cores together and four single cores, for measure() and its shared probe."""
+    known = Machine()
+    monkeypatch.setattr(default, "discover", known.discover)
+    monkeypatch.setattr(default, "_found", {})
+    monkeypatch.setattr(default, "_probes", {})
+    yield known
+    for shared in default._probes.values():
+        shared.close()
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a program text in a new interpreter, which can import the modules beside this file."""
+
+    def run(text: str, **more: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(text)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            **more,
+        )
+
+    return run

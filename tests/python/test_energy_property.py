@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: MIT
+"""The truth always lies within the bounds: for any load, jitter, wraps, drops, failures and resets, against exact models.
+
+The first three parts feed the core's pure functions with what an ideal sampler would see; the last one runs real samplers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from truth import MS, Load, counter, counts
+
+import powerprobe as pp
+from powerprobe import _core
+
+Floats = npt.NDArray[np.float64]
+FLAGS = pp.EDGE_FLAGS
+ROUNDING = 1e-9  # joules; totals here stay below 1e5 J, where a float64 is exact to 1e-11
+
+loads = st.lists(
+    st.tuples(st.integers(1, 20 * MS), st.sampled_from([0, 1, 7, 40, 300])), min_size=1, max_size=12
+).map(Load)  # fmt: skip
+
+
+def rising(least: int, most: int, size: int) -> st.SearchStrategy[list[int]]:
+    """Instants from 0 on, each between `least` and `most` after the one before."""
+    steps = st.lists(st.integers(least, most), min_size=2, max_size=size)
+    return steps.map(lambda gaps: [0, *itertools.accumulate(gaps)])
+
+
+def energies(
+    edges: npt.NDArray[np.void], quantum: float, starts: Sequence[int], ends: Sequence[int]
+) -> Sequence[Floats]:
+    return _core._series_energies(edges, quantum, 0.0, 0.0, np.array(starts, np.int64), np.array(ends, np.int64))
+
+
+# ---- Edges, seen by an ideal sampler
+
+
+@dataclass
+class Seen:
+    """The edges of a counter, and the instants between which they can answer."""
+
+    edges: npt.NDArray[np.void]
+    first: int
+    last: int
+    quantum: float
+
+
+def see(
+    load: Load, updates: list[int], polls: list[int], unit_nj: int, *, first: int = 0, modulus: int = 0,
+    drops: frozenset[int] = frozenset(), failures: frozenset[int] = frozenset(),
+) -> Seen:  # fmt: skip
+    """Polls the counter at these instants, as sampler.cpp does with readings that take no time.
+
+    `drops` are the numbers of edges that find no room, `failures` those of polls that fail.
+    """
+    stale = max(b - a for a, b in itertools.pairwise([*updates, max(updates[-1], polls[-1])])) + 1
+    shown = counts(load, updates, unit_nj, first, modulus)
+    good = [poll for i, poll in enumerate(polls) if i == 0 or i not in failures]
+    raws = [shown[np.searchsorted(updates, poll, side="right") - 1] for poll in good]
+    unwrapped = _core._unwrap(modulus, unit_nj * 1e-9, 1e6 if modulus == 0 else 0.0, stale, raws, good)
+    edges = np.zeros(len(good), pp.EDGE_DTYPE)
+    size = 0
+    for i, (poll, (step, total, _)) in enumerate(zip(good, unwrapped, strict=True)):
+        gap = stale
+        if step == "still":
+            if poll - int(edges["t_ns"][size - 1]) < 2 * stale:
+                continue
+        elif step != "first":
+            gap = min(stale, poll - good[i - 1])
+        if i in drops and size:
+            continue
+        edges[size] = (poll, total * (unit_nj * 1e-9), gap, 0, 0, 0)
+        size += 1
+    edges = edges[:size]
+    return Seen(edges, int(edges["t_ns"][0]), int(edges["t_ns"][-1]) - int(edges["gap_ns"][-1]), unit_nj * 1e-9)
+
+
+@st.composite
+def seen_loads(draw: st.DrawFn) -> tuple[Load, Seen]:
+    load = draw(loads)
+    updates = draw(rising(10_000, 3 * MS, 60))
+    polls = draw(rising(1_000, 4 * MS, 80))
+    polls = [poll + draw(st.integers(0, MS)) for poll in polls[:1]] + [poll + MS for poll in polls[1:]]
+    unit_nj = draw(st.sampled_from([1, 1000, 61_035, 50_000_000]))
+    wraps = draw(st.booleans())
+    # More than two thirds of a modulus between two readings would be taken for a reset; the pieces bound what there can be.
+    most = load.nanojoules(polls[-1]) // unit_nj + 1
+    modulus = draw(st.integers(2 * most + 2, 3 * most + 2)) if wraps else 0
+    first = draw(st.integers(0, modulus - 1)) if wraps else draw(st.integers(0, 2**40))
+    numbers = st.frozensets(st.integers(1, 80), max_size=30)
+    seen = see(load, updates, polls, unit_nj, first=first, modulus=modulus, drops=draw(numbers), failures=draw(numbers))
+    assume(seen.edges.size >= 2 and seen.last >= seen.first)
+    return load, seen
+
+
+def intervals_in(data: st.DataObject, seen: Seen) -> tuple[list[int], list[int]]:
+    instants = st.integers(seen.first, seen.last)
+    edges = seen.edges["t_ns"].tolist()
+    # The instants at which something changes, and their neighbours, are where it goes wrong.
+    special = [t + d for t in edges for d in (-1, 0, 1) if seen.first <= t + d <= seen.last]
+    either = st.one_of(instants, st.sampled_from(special)) if special else instants
+    pairs = data.draw(st.lists(st.tuples(either, either), min_size=1, max_size=30))
+    return [min(pair) for pair in pairs], [max(pair) for pair in pairs]
+
+
+@given(seen_loads(), st.data())
+def test_the_truth_lies_within_the_bounds(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
+    load, seen = load_and_seen
+    starts, ends = intervals_in(data, seen)
+    joules, lower, upper = energies(seen.edges, seen.quantum, starts, ends)
+    truth = np.array([load.joules(a, b) for a, b in zip(starts, ends, strict=True)])
+    assert (lower <= truth + ROUNDING).all()
+    assert (truth <= upper + ROUNDING).all()
+    assert (lower >= 0.0).all()
+    assert (lower <= joules + ROUNDING).all()
+    assert (joules <= upper + ROUNDING).all()
+
+
+@given(seen_loads(), st.data())
+def test_parts_add_up_to_the_whole(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
+    _, seen = load_and_seen
+    cuts = sorted(data.draw(st.lists(st.integers(seen.first, seen.last), min_size=2, max_size=20)))
+    parts = energies(seen.edges, seen.quantum, cuts[:-1], cuts[1:])
+    whole = energies(seen.edges, seen.quantum, cuts[:1], cuts[-1:])
+    assert parts[0].sum() == pytest.approx(whole[0][0], abs=ROUNDING)
+    assert parts[1].sum() <= whole[1][0] + ROUNDING  # bounds of parts are never sharper than those of the whole
+    assert whole[2][0] <= parts[2].sum() + ROUNDING
+
+
+@given(seen_loads(), st.data())
+def test_a_longer_interval_has_no_less_energy(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
+    _, seen = load_and_seen
+    a, b, c = sorted(data.draw(st.lists(st.integers(seen.first, seen.last), min_size=3, max_size=3)))
+    for shorter, longer in zip(
+        energies(seen.edges, seen.quantum, [a, a], [b, b]),
+        energies(seen.edges, seen.quantum, [a, a], [c, c]),
+        strict=True,
+    ):
+        assert (shorter <= longer + ROUNDING).all()
+
+
+@given(seen_loads(), st.data())
+def test_an_estimate_stays_within_its_watts(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
+    _, seen = load_and_seen
+    starts, ends = intervals_in(data, seen)
+    low, high = 2.0, 11.0
+    joules, lower, upper = _core._series_energies(
+        seen.edges, seen.quantum, low, high, np.array(starts, np.int64), np.array(ends, np.int64)
+    )
+    seconds = (np.array(ends) - np.array(starts)) * 1e-9
+    assert lower == pytest.approx(low * seconds)
+    assert upper == pytest.approx(high * seconds)
+    assert (lower <= joules).all()
+    assert (joules <= upper).all()
+
+
+def test_nothing_is_said_beyond_the_edges() -> None:
+    edges = np.array([(10, 0.0, 5, 0, 0, 0), (20, 1.0, 5, 0, 0, 0)], pp.EDGE_DTYPE)
+    assert energies(edges, 0.1, [10], [15])[0].size == 1
+    for start, end in [(9, 12), (12, 16), (14, 12)]:
+        with pytest.raises(pp.BadArgument):
+            energies(edges, 0.1, [start], [end])
+    with pytest.raises(pp.BadArgument):
+        energies(edges[:0], 0.1, [10], [10])
+
+
+# ---- The same answers as a search through all edges
+
+
+def naive(
+    edges: npt.NDArray[np.void], quantum: float, starts: list[int], ends: list[int]
+) -> tuple[Floats, Floats, Floats]:
+    """The definition at the top of series.hpp, word for word, one instant at a time."""
+    t, total, segment = edges["t_ns"], edges["joules"], edges["segment"]
+    earliest = t - edges["gap_ns"].astype(np.int64)
+
+    def at(instant: int) -> tuple[float, float, float, int]:
+        before = min(int(np.flatnonzero(t <= instant)[-1]), t.size - 2)
+        bounding = next(i for i in range(before + 1, t.size) if earliest[i] >= instant)
+        share = (instant - t[before]) / (t[before + 1] - t[before])
+        joules = total[before] + (total[before + 1] - total[before]) * share
+        upper = total[bounding] + quantum if segment[bounding] == segment[before] else np.inf
+        return joules, total[before], upper, segment[before]
+
+    rows = []
+    for start, end in zip(starts, ends, strict=True):
+        a, b = at(start), at(end)
+        rows.append((b[0] - a[0], max(0.0, b[1] - a[2]), b[2] - a[1] if a[3] == b[3] else np.inf))
+    joules, lower, upper = np.array(rows).T
+    return joules, lower, upper
+
+
+@st.composite
+def any_edges(draw: st.DrawFn) -> npt.NDArray[np.void]:
+    """Edges of any spacing (from 1 ns to minutes), gaps that reach back over others, and resets."""
+    size = draw(st.integers(2, 200))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spacing = draw(st.sampled_from(["metronome", "jitter", "bursts"]))
+    steps = {
+        "metronome": np.full(size, MS),
+        "jitter": rng.integers(MS // 2, 3 * MS // 2, size),
+        "bursts": np.where(rng.random(size) < 0.9, rng.integers(1, 100, size), rng.integers(1, 60_000 * MS, size)),
+    }[spacing]
+    edges = np.zeros(size, pp.EDGE_DTYPE)
+    edges["t_ns"] = draw(st.integers(0, 2**60)) + np.cumsum(steps)
+    edges["gap_ns"] = rng.integers(0, draw(st.sampled_from([1, MS, 5 * MS])), size)
+    edges["joules"] = np.cumsum(rng.random(size) * draw(st.sampled_from([0.0, 1e-6, 1e3])))
+    edges["segment"] = np.cumsum(rng.random(size) < draw(st.sampled_from([0.0, 0.1])))
+    return edges
+
+
+@given(any_edges(), st.data())
+def test_it_answers_as_a_search_through_all_edges_does(edges: npt.NDArray[np.void], data: st.DataObject) -> None:
+    first, last = int(edges["t_ns"][0]), int(edges["t_ns"][-1]) - int(edges["gap_ns"][-1])
+    assume(last >= first)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    count = data.draw(st.sampled_from([1, 3, 700]))  # few are searched for, many go through an index
+    pairs = np.sort(rng.integers(first, last, (count, 2), endpoint=True), axis=1)
+    if data.draw(st.booleans()):
+        pairs = pairs[np.argsort(pairs[:, 0])]
+        pairs[:, 1] = np.maximum.accumulate(pairs[:, 1])  # both in order: these walk along
+    starts, ends = pairs[:, 0].tolist(), pairs[:, 1].tolist()
+    found = energies(edges, 0.25, starts, ends)
+    for ours, theirs in zip(found, naive(edges, 0.25, starts, ends), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-9)
+
+
+# ---- Unwrapping
+
+
+@given(st.data())
+def test_no_joule_is_lost_or_invented_by_wraps(data: st.DataObject) -> None:
+    modulus = data.draw(st.sampled_from([2**32, 2**32 - 1, 1000, 262_143_328_850]))
+    unit = data.draw(st.sampled_from([1e-6, 2.0**-16, 2.0**-32]))
+    max_watts = data.draw(st.sampled_from([0.0, 300.0, 1e6]))
+    first = data.draw(st.integers(0, modulus - 1))
+    raws, times, totals = [first], [10**12], [0]
+    for _ in range(data.draw(st.integers(1, 40))):
+        elapsed = data.draw(st.integers(1, 10**10))
+        possible = modulus // 2 if max_watts == 0.0 else min(modulus - 1, int(max_watts * elapsed * 1e-9 / unit))
+        delta = data.draw(st.integers(0, possible))
+        if max_watts == 0.0 or delta * unit <= max_watts * elapsed * 1e-9:
+            times.append(times[-1] + elapsed)
+            totals.append(totals[-1] + delta)
+            raws.append((first + totals[-1]) % modulus)
+    result = _core._unwrap(modulus, unit, max_watts, 0, raws, times)
+    assert [total for _, total, _ in result] == totals
+    for i, (step, _, ambiguous) in enumerate(result):
+        if i == 0:
+            assert (step, ambiguous) == ("first", False)
+            continue
+        moved = totals[i] - totals[i - 1]
+        assert step == ("still" if moved == 0 else "wrapped" if raws[i] < raws[i - 1] else "plain")
+        limit = max_watts * (times[i] - times[i - 1]) * 1e-9
+        assert ambiguous == (max_watts > 0.0 and limit >= modulus * unit)
+
+
+@given(st.data())
+def test_a_jump_that_no_load_can_make_is_a_reset_and_adds_nothing(data: st.DataObject) -> None:
+    modulus = data.draw(st.sampled_from([0, 2**32]))
+    unit, max_watts = 1e-6, 300.0
+    before = data.draw(st.integers(10**6, 2**31))
+    elapsed = data.draw(st.integers(1, 10**9))
+    possible = int(max_watts * elapsed * 1e-9 / unit) + 1
+    down = st.integers(0, before - 1)
+    up = st.integers(before + possible, 2**32 - 1)
+    after = data.draw(st.one_of(down, up))
+    if after < before and modulus:
+        assume(modulus - before + after > possible)
+    then = min(after + data.draw(st.integers(0, 1000)), 2**32 - 1)
+    times = [0, elapsed, elapsed + 10**9]
+    steps = _core._unwrap(modulus, unit, max_watts, 0, [before, after, then], times)
+    assert steps[1][:2] == ("reset", 0)
+    assert steps[2][1] == then - after  # counting goes on from there
+
+
+@given(st.integers(1, 2**32 - 1), st.data())
+def test_a_counter_without_a_modulus_never_wraps(before: int, data: st.DataObject) -> None:
+    after = data.draw(st.integers(0, before - 1))
+    assert _core._unwrap(0, 1e-6, 0.0, 0, [before, after], [0, 1])[1][:2] == ("reset", 0)
+
+
+@given(st.integers(0, 10**7))
+def test_how_old_a_value_may_be_adds_to_the_time_in_which_its_energy_gathered(stale: int) -> None:
+    elapsed, max_watts, unit = 1000, 100.0, 1e-9
+    most = int(max_watts * (elapsed + stale) * 1e-9 / unit)
+    for delta, step in [(most - 1, "plain"), (most + 2, "reset")]:
+        assert _core._unwrap(2**40, unit, max_watts, stale, [0, delta], [0, elapsed])[1][0] == step
+
+
+# ---- Hardware stamps
+
+
+@given(st.data())
+def test_an_update_came_when_its_stamp_says(data: st.DataObject) -> None:
+    tick_ns = data.draw(st.sampled_from([10.0, 1.0, 1000.0, 1e9 / 24e6, 5.0]))
+    modulus = data.draw(st.sampled_from([2**32, 2**63]))
+    drift = data.draw(st.integers(-500, 500)) * 1e-6  # of the device's clock against ours
+    offset = data.draw(st.integers(0, 2**31)) * tick_ns
+    updates, observations = [], []
+    update = data.draw(st.integers(10**9, 10**15))
+    origin = seen = update
+    for _ in range(data.draw(st.integers(1, 40))):
+        update = max(update, seen) + data.draw(st.one_of(st.integers(1, 3 * MS), st.integers(1, 4000 * MS)))
+        after = data.draw(st.integers(max(seen, update - 5 * MS), update - 1))  # the old value was seen ...
+        before = update + data.draw(st.one_of(st.integers(0, 1000), st.integers(0, 30 * MS)))  # ... and the new one
+        stamp = int((offset + (update - origin) * (1.0 + drift)) / tick_ns) % modulus
+        updates.append(update)
+        observations.append((stamp, after, before))
+        seen = before
+    for update, (t_ns, gap_ns), (_, after, before) in zip(
+        updates, _core._stamps(tick_ns, modulus, observations), observations, strict=True
+    ):
+        assert t_ns - gap_ns < update <= t_ns
+        assert t_ns <= before
+        assert t_ns - gap_ns >= after - 1
+
+
+@given(st.integers(1, 1000), st.integers(10, 100))
+def test_a_stamp_is_sharper_than_the_readings_around_it(lucky_ns: int, steps: int) -> None:
+    # Readings far apart, one of which happened to come right after the update: from then on all are known that well.
+    observations = []
+    for i in range(steps):
+        update = 10**9 + i * 100_000
+        late = lucky_ns if i == 3 else 90_000
+        early = lucky_ns if i == 4 else 90_000
+        observations.append(((update // 10) % 2**32, update - early, update + late))
+    _, gap_ns = _core._stamps(10.0, 2**32, observations)[5]
+    assert gap_ns <= 2 * lucky_ns + 1000
+
+
+# ---- Real samplers on counters in real time
+
+
+LONGEST = 3000 * MS  # of a script
+
+
+def updates_end(channel: dict[str, object]) -> int:
+    return channel["steps"][-1][0]  # type: ignore[index,no-any-return]
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> tuple[Load, dict[str, object], list[dict[str, object]]]:
+    load = Load(
+        draw(st.lists(st.tuples(st.integers(MS, 20 * MS), st.sampled_from([0, 3, 50, 300])), min_size=2, max_size=8))
+    )
+    gaps = draw(st.lists(st.integers(200_000, 2 * MS), min_size=1, max_size=50))
+    updates = [0, *itertools.takewhile(lambda t: t < LONGEST, itertools.accumulate(itertools.cycle(gaps)))]
+    unit_nj = draw(st.sampled_from([1000, 61_035]))
+    most = load.nanojoules(updates[-1]) // unit_nj
+    modulus = draw(st.sampled_from([0, most // 3 + 10**6]))
+    script = counter(load, updates, unit_nj=unit_nj, modulus=modulus, first=modulus // 2, max_watts=1000.0)
+    kinds = [{"status": "retry"}, {"sleep_ns": 3 * MS}, {"sleep_ns": 100_000}]
+    times = st.integers(1, 150 * MS)
+    faults = [
+        {"begin_ns": begin, "end_ns": begin + draw(st.integers(1, 20 * MS)), **draw(st.sampled_from(kinds))}
+        for begin in draw(st.lists(times, max_size=4))
+    ]
+    return load, script, faults
+
+
+# Real time cannot be replayed to make an example smaller.
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(scripts(), st.sampled_from([1e-4, 1e-3, 3e-3]), st.booleans(), st.integers(0, 2**32 - 1))
+def test_samplers_find_the_truth_within_their_bounds(
+    script: tuple[Load, dict[str, object], list[dict[str, object]]], period: float, holds_view: bool, seed: int
+) -> None:
+    load, channel, faults = script
+    rng = np.random.default_rng(seed)
+    start_ns = pp.now_ns() + 50 * MS  # the first reading must be a good one
+    history = 0.01 if holds_view else 1.0
+    with pp.Probe(sources=pp.replay([channel], faults, start_ns=start_ns), period=period, history=history) as probe:
+        while pp.now_ns() < start_ns:
+            pass
+        first = pp.now_ns()
+        held = probe.view("package-0") if holds_view else None
+        measurements = []
+        while pp.now_ns() < first + 60 * MS:
+            with probe.measure() as measurement:
+                until = pp.now_ns() + int(rng.integers(0, 5 * MS))
+                while pp.now_ns() < until:
+                    pass
+            measurements.append(measurement)
+        del held
+        edges = probe.view("package-0")  # pinned: all of it can be asked about
+        oldest, last = int(edges["t_ns"][0]), int(edges["t_ns"][-1]) - int(edges["gap_ns"][-1])
+        assume(
+            max(oldest, start_ns) <= last < start_ns + updates_end(channel)
+        )  # later the counter rests, but not the load
+        instants = np.sort(rng.integers(max(oldest, start_ns), last, (200, 2), endpoint=True), axis=1)
+        found = probe.energy(instants[:, 0], instants[:, 1], "package-0")
+        truth = np.array([load.joules(a - start_ns, b - start_ns) for a, b in instants.tolist()])
+        assert (found.lower <= truth + ROUNDING).all()
+        assert (truth <= found.upper + ROUNDING).all()
+        del edges
+        known = [m for m in measurements if not m.unknown]
+        assert known or holds_view  # a lease on the whole ring may keep all of them from being answered
+        for m in known:
+            truth_of_it = load.joules(m.start_ns - start_ns, m.end_ns - start_ns)
+            assert m.total_lower - ROUNDING <= truth_of_it <= m.total_upper + ROUNDING
+        stats = probe.stats()["channels"]["package-0"]
+        assert stats["resets"] == 0
