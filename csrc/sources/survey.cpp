@@ -79,6 +79,9 @@ struct Watched {
         break;
     }
   }
+  void see_period() {
+    if (moves > 1) seen_period_ns = (last_move_ns - first_move_ns) / (moves - 1);
+  }
   [[nodiscard]] double joules() const { return static_cast<double>(unwrapper.total()) * info->joules_per_count; }
   [[nodiscard]] bool is_right() const { return readings > 0 && failures == 0 && resets == 0; }
 
@@ -128,9 +131,7 @@ void observe(std::vector<Candidate>& candidates) {
     for (const std::int64_t end = now_ns() + kPollNs; now_ns() < end;) costs.push_back(candidate.read());
     std::nth_element(costs.begin(), costs.begin() + static_cast<std::ptrdiff_t>(costs.size() / 2), costs.end());
     candidate.read_ns = static_cast<double>(costs[costs.size() / 2]);
-    for (Watched& channel : candidate.watched) {
-      if (channel.moves > 1) channel.seen_period_ns = (channel.last_move_ns - channel.first_move_ns) / (channel.moves - 1);
-    }
+    for (Watched& channel : candidate.watched) channel.see_period();
   }
   for (Candidate& candidate : candidates) {
     (void)candidate.read();
@@ -142,7 +143,10 @@ void observe(std::vector<Candidate>& candidates) {
     for (Candidate& candidate : candidates) (void)candidate.read();
   }
   for (Candidate& candidate : candidates) {
-    for (Watched& channel : candidate.watched) channel.compared_joules += channel.joules();
+    for (Watched& channel : candidate.watched) {
+      channel.compared_joules += channel.joules();
+      if (channel.seen_period_ns == 0) channel.see_period();  // slower than the first watch was long
+    }
   }
 }
 

@@ -72,7 +72,7 @@ def test_list_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert channels["package-0"]["parent"] is None
     assert channels["package-0"]["path"].endswith("energy_uj")
     assert channels["package-0"]["resolution_joules"] == pytest.approx(2**-14, abs=1.1e-6)
-    assert 0.5e-3 < channels["package-0"]["period_seconds"] < 50e-3
+    assert channels["package-0"]["period_seconds"] > 0.5e-3
     assert channels["package-0"]["expected_period_seconds"] == 1e-3
     assert channels["package-0"]["core"] is None
     assert result["refusals"]
