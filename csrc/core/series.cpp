@@ -166,7 +166,8 @@ IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<c
     range.first_ns = std::min(range.first_ns, starts[i]);
     range.last_ns = std::max(range.last_ns, ends[i]);
     backwards |= ends[i] < starts[i];
-    unsorted |= (starts[i] < std::exchange(last_start, starts[i])) | (ends[i] < std::exchange(last_end, ends[i]));
+    unsorted |= starts[i] < std::exchange(last_start, starts[i]);
+    unsorted |= ends[i] < std::exchange(last_end, ends[i]);
   }
   range.sorted = !unsorted;
   for (std::size_t i = 0; backwards && range.backwards < 0; ++i) {
