@@ -65,6 +65,8 @@ def replay(
     return _core.replay(entries, troubles, **arguments)  # type: ignore[arg-type]  # checked by the native half
 
 
+_LONGEST_STALE_NS = 2_000_000_000  # kLongestNs of csrc/core/sampler.cpp
+
 _KEYS = {"channels", "faults", "rate", "stepped", "start_ns"}
 
 
@@ -104,7 +106,7 @@ def _with_place(channel: dict[str, object]) -> dict[str, object]:
 
 
 def _with_stale(channel: dict[str, object], rate: object) -> dict[str, object]:
-    """Fills in how old a value can be: as old as the time between two steps."""
+    """Fills in how old a value can be: as old as the time between two steps, but no older than a sampler accepts."""
     steps = channel.get("steps", ())
     if not isinstance(steps, Iterable):
         raise TypeError(f"channels: 'steps' must be a list, not {type(steps).__name__}")
@@ -115,4 +117,4 @@ def _with_stale(channel: dict[str, object], rate: object) -> dict[str, object]:
         longest = max((later[0] - step[0] for step, later in pairwise(steps)), default=0)
     except (TypeError, IndexError):
         return channel
-    return {**channel, "stale_ns": int(longest / rate)}
+    return {**channel, "stale_ns": min(int(longest / rate), _LONGEST_STALE_NS)}

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <string>
 #include <system_error>
@@ -22,6 +23,10 @@ namespace {
 // Well below the shortest time in which perf's signed 32-bit difference can go wrong: 32768 J at a 2^-16 J unit last 33 s at
 // 1 kW (two sources of the fact: the driver's code and a run over emulated registers).
 constexpr std::int64_t kKeepAliveNs = 4'000'000'000;
+
+// An edge's gap has 32 bits of nanoseconds, 4.29 s: a channel's stale_ns and the longest reading have to fit into it together.
+// What takes longer is as good as a reading that failed.
+constexpr std::int64_t kLongestNs = 2'000'000'000;
 
 // A mark whose edge has not come by then never will: the counter cannot be read.
 constexpr std::int64_t kGiveUpNs = 1'000'000'000;
@@ -50,6 +55,9 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
       period_ns_(options.period_ns),
       readings_(source_->channels().size()) {
   for (const ChannelInfo& channel : source_->channels()) {
+    if (channel.stale_ns < 0 || channel.stale_ns > kLongestNs) {
+      throw Error(ErrorKind::kBadArgument, "stale_ns of " + channel.name + " must be 0 to 2 s: edges cannot hold a longer gap");
+    }
     states_.push_back(std::make_unique<ChannelState>(channel, options.capacity));
   }
   poll(now_ns(), false);
@@ -212,15 +220,12 @@ void Sampler::poll(std::int64_t before, bool late) noexcept {
 void Sampler::take(ChannelState& state, const Reading& reading, std::int64_t before_ns, std::int64_t after_ns,
                    bool late) noexcept {
   if (state.has_ended) return;
-  if (reading.status != ReadStatus::kOk) {
-    if (reading.status == ReadStatus::kRetry) {
-      state.retries.add();
-      state.next_flags |= kEdgeAfterRetry;
-      state.health.store(static_cast<std::uint64_t>(ReadStatus::kRetry) | static_cast<std::uint64_t>(reading.error) << 8,
-                         std::memory_order_relaxed);
-    } else {
-      end(state, reading, before_ns);
-    }
+  if (reading.status == ReadStatus::kGone || reading.status == ReadStatus::kFatal) return end(state, reading, before_ns);
+  if (reading.status == ReadStatus::kRetry || after_ns - before_ns > kLongestNs) {
+    state.retries.add();
+    state.next_flags |= kEdgeAfterRetry;
+    state.health.store(static_cast<std::uint64_t>(ReadStatus::kRetry) | static_cast<std::uint64_t>(reading.error) << 8,
+                       std::memory_order_relaxed);
     return;
   }
   if (state.health.load(std::memory_order_relaxed) != 0) state.health.store(0, std::memory_order_relaxed);
@@ -269,8 +274,10 @@ void Sampler::take(ChannelState& state, const Reading& reading, std::int64_t bef
   if (!state.ring->publish(edge)) {
     // Dropped: its energy is in the next edge, and so must be what happened.
     state.next_flags |= edge.flags & (kEdgeWrapped | kEdgeReset);
+    state.unstored = edge;
     return;
   }
+  state.unstored.reset();
   state.edges.add();
   state.next_flags = 0;
   state.last_edge_ns = edge.t_ns;
@@ -313,6 +320,13 @@ bool Sampler::fill(Mark& mark, bool give_up) noexcept {
       slot.state = MarkState::kOutside;
     } else if (edges.size() >= 2 && mark.t_ns() <= last_answerable_ns(edges)) {
       slot.point = point_at(edges, state.model, mark.t_ns());
+      slot.state = MarkState::kKnown;
+    } else if (state.unstored && !edges.empty() && mark.t_ns() <= last_answerable_ns({&*state.unstored, 1})) {
+      // A lease holds the whole ring and newer edges are dropped, but the newest of them is still in hand.
+      const auto after = std::upper_bound(edges.begin(), edges.end(), mark.t_ns(),
+                                          [](std::int64_t t_ns, const Edge& edge) { return t_ns < edge.t_ns; });
+      const std::array<Edge, 2> around{*(after - 1), *state.unstored};
+      slot.point = point_at(around, state.model, mark.t_ns());
       slot.state = MarkState::kKnown;
     } else if (state.has_ended) {
       slot.state = MarkState::kGone;

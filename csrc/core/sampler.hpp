@@ -118,6 +118,7 @@ class Sampler {
     std::optional<StampMap> stamps;
     std::int64_t old_value_seen_ns = 0;  // begin of the last reading that was good
     std::int64_t last_edge_ns = 0;
+    std::optional<Edge> unstored;  // the newest edge, while it was dropped
     std::uint32_t segment = 0;
     std::uint32_t next_flags = 0;  // what the next edge has to say of the readings since the last
     bool has_ended = false;
