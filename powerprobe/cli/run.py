@@ -54,11 +54,11 @@ class StartError(Exception):
 class Signals:
     """Context: notes the signals that would end this process, and passes on those that the command has not had yet.
 
-    Main thread only. `got` is the first signal that came, 0 before.
+    Main thread only.
     """
 
     def __init__(self) -> None:
-        self.got = 0
+        self._first = 0
         self._pid = 0  # of the command while it runs
         self._before: dict[signal.Signals, Any] = {}
 
@@ -84,11 +84,15 @@ class Signals:
         os.close(self._wakeup)
         os.close(self._writer)
 
+    def first(self) -> int:
+        """The first signal that came; 0: none yet."""
+        return self._first
+
     def wait_for(self, pid: int) -> None:
         """Returns as soon as this child has ended. It is not reaped, so that no other process can get its number."""
         self._pid = pid
-        if self.got in PASSED_ON:  # it came while the command was being started
-            self._pass_on(self.got)
+        if self._first in PASSED_ON:  # it came while the command was being started
+            self._pass_on(self._first)
         while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
             select.select([self._wakeup], [], [])
             with contextlib.suppress(BlockingIOError):
@@ -101,7 +105,7 @@ class Signals:
         return status, usage
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.got = self.got or number
+        self._first = self._first or number
         if number in PASSED_ON and self._pid:
             self._pass_on(number)
 

@@ -19,7 +19,7 @@ from .output import Output
 from .progress import Progress
 from .reasons import why_no_counter
 from .result import Run, first_failure, result_of
-from .run import StartError, Ended, Signals, die_of, run
+from .run import Ended, Signals, StartError, die_of, run
 from .tables import stat_tables
 
 
@@ -109,12 +109,12 @@ def stat_command(
             print(f"powerprobe: {error}", file=sys.stderr)
             return error.status
         if runs:
-            _show(output, as_json, command, runs, warmup, probe, bool(signals.got), repeated=repeat is not None)
+            _show(output, as_json, command, runs, warmup, probe, bool(signals.first()), repeated=repeat is not None)
         # An interrupted command that ends in its own way has its own status; one that dies of it, or the runs that were
         # still to come, end us in the same way.
-        is_stopped = len(runs) < wanted or (last is not None and last.signal == signals.got)
-        if signals.got and is_stopped:
-            return die_of(signals.got)
+        is_stopped = len(runs) < wanted or (last is not None and last.signal == signals.first())
+        if signals.first() and is_stopped:
+            return die_of(signals.first())
         return first_failure([each.ended for each in runs])
 
 
@@ -141,18 +141,18 @@ def _runs(
     ended = None
     with Progress(wanted) as progress:
         for done in range(warmup):
-            if signals.got:
+            if signals.first():
                 break
             progress.show(0, None, f"warm-up run {done + 1} of {warmup}")
             _, ended = run(command, signals, lambda: None, lambda _: None)
         measuring = probe.measure()
         for done in range(wanted):
-            if signals.got:
+            if signals.first():
                 break
             left = statistics.fmean(each.measurement.seconds for each in runs) * (wanted - done) if runs else None
             progress.show(done, left, f"run {done + 1} of {wanted}")
             measurement, ended = run(command, signals, measuring.begin, Measurement.end)
-            if not (signals.got and runs):
+            if not (signals.first() and runs):
                 runs.append(Run(measurement, ended))
     return runs, ended
 

@@ -9,9 +9,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cli_machine import COMMAND, Load, Machine, as_nobody, environment, powerprobe
+from rich.console import Console
+
+from powerprobe.cli.tables import list_table
 
 CHANNEL = {
     "name",
@@ -53,7 +57,9 @@ def test_list_shows_the_tree_of_channels(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     package = next(line for line in lines if "package-0" in line)
     core = next(line for line in lines if "core-0" in line)
-    assert re.search(r"package-0\s+rapl_powercap\s+measured\s+6\d\.\d uJ\s+\d\S* [mu]s\s+\S+ [nu]s\s+-", package)
+    assert re.search(
+        r"package-0\s+rapl_powercap\s+measured\s+6\d\.\d uJ\s+(\d\S* [mu]s|not seen)\s+\S+ [nu]s\s+-", package
+    )
     assert core.index("core-0") == package.index("package-0") + 2
     assert any("dram-0" in line for line in lines)
 
@@ -77,6 +83,18 @@ def test_list_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert channels["package-0"]["core"] is None
     assert result["refusals"]
     assert all(set(refusal) == REFUSAL for refusal in result["refusals"])
+
+
+def test_the_period_that_was_seen_is_shown() -> None:
+    info = SimpleNamespace(name="package-0", source="rapl_perf", provenance="measured", quantum_joules=2**-14)
+    choice = SimpleNamespace(channel=info, seen_period_ns=1_020_000, read_ns=830.0, others=["rapl_msr"])
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(list_table([choice], {"package-0": 0}))  # type: ignore[list-item]
+
+    assert capture.get().split("\n")[1].split() == [
+        *("package-0", "rapl_perf", "measured", "61.0", "uJ", "1.02", "ms", "830", "ns", "rapl_msr")
+    ]
 
 
 def test_what_stands_still_was_not_seen_to_move(tmp_path: Path) -> None:
