@@ -488,6 +488,35 @@ TEST_CASE("an edge that is dropped because of a lease costs no energy, and the n
   CHECK((rest.edges()[0].flags & kEdgeWrapped) != 0);
 }
 
+TEST_CASE("marks settle while a lease holds the whole ring") {
+  const Bench bench({kPackage}, {.period_ns = kMs / 50, .capacity = 1});
+  bench.script->under_load(1);
+  bench.sampler->start();
+  bench.sampler->ask();
+  const std::uint64_t capacity = bench.sampler->ring(0)->capacity();
+  while (bench.sampler->ring(0)->head() < capacity) bench.poll();
+  const Lease lease = bench.edges();
+  while (bench.sampler->channel_stats(0).dropped == 0) bench.poll();
+  const Edge held = lease.edges().back();
+
+  const auto mark = bench.mark(now_ns());
+  REQUIRE(mark->wait_until(soon()));
+
+  REQUIRE(mark->slots()[0].state == MarkState::kKnown);
+  const Point& point = mark->slots()[0].point;
+  CHECK(point.lower == held.joules);
+  CHECK(point.joules > held.joules);
+  CHECK(point.upper > point.joules);
+  bench.sampler->stop();
+  CHECK(point.upper <= static_cast<double>(bench.script->reads_so_far()) * 1e-3);
+}
+
+TEST_CASE("a channel whose values may be older than an edge can say is refused") {
+  ChannelInfo slow = kPackage;
+  slow.stale_ns = 3000 * kMs;
+  CHECK_THROWS_AS(Bench({slow}), Error);
+}
+
 TEST_CASE("ticks that were missed are counted, and the edge after them is late") {
   auto script = std::make_shared<Script>();
   std::atomic<int> slow_reads{0};
