@@ -87,7 +87,7 @@ def markdown(facts: dict[str, object], rows: list[Row]) -> str:
         f"load {_load(facts['load'])} before, {_load(facts['load_after'])} after",
         "",
         *(
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |"
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
             for line in [head, ["-" * width for width in widths], *body]
         ),
         "",

@@ -22,8 +22,8 @@ def poll_overhead_ratio(quick: bool) -> Iterator[Row]:
             case=f"counters {case}",
             limit_is="a C loop: clock, the same system call, clock",
             goal=Goal(most_ratio=1.05, most_beyond=50.0),
-            note=f"{what}; {beyond(pairs, 'ns')} for the loop, two histograms, unwrapping of three counters{edges}; 5 % of these calls would be {0.05 * call_ns:.0f} ns, about one "
-            "reading of the clock",
+            note=f"{what}; {beyond(pairs, 'ns')} for the loop, two histograms, unwrapping of three counters{edges}; "
+            f"5 % of these calls would be {0.05 * call_ns:.0f} ns, about one reading of the clock",
         )
 
 

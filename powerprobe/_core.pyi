@@ -110,7 +110,6 @@ def survey(
     dev: str | os.PathLike[str] = "/dev",
     proc: str | os.PathLike[str] = "/proc",
 ) -> Survey: ...
-
 def command_energy(cpu_seconds: float, proc: str | os.PathLike[str] = "/proc") -> tuple[float, float, float]:
     """joules, lower, upper: what the model of the source cpu_model gives for so much CPU time of one command."""
 

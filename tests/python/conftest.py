@@ -15,6 +15,22 @@ from truth import steady
 import powerprobe as pp
 from powerprobe import default
 
+# Of a complete run (scripts/test sets POWERPROBE_FULL) so many tests must have passed, and no more may have been skipped, or
+# the suite could pass by skipping. What is skipped anywhere: registers over FUSE without root or /dev/fuse, perf without the
+# msr PMU, refusals of another user without root.
+LEAST_PASSED = 300
+MOST_SKIPPED = 30
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("POWERPROBE_FULL") or reporter is None:
+        return
+    passed, skipped = (len(reporter.stats.get(outcome, ())) for outcome in ("passed", "skipped"))
+    if passed < LEAST_PASSED or skipped > MOST_SKIPPED:
+        reporter.write_line(f"{passed} passed, {skipped} skipped: too little was tested (see conftest.py)", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
 
 @pytest.fixture
 def probe() -> Iterator[pp.Probe]:

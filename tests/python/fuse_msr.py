@@ -210,7 +210,7 @@ def _serve_and_exit(path: Path, table: dict[tuple[int, int], Value], mode: int, 
         finally:
             with suppress(OSError):
                 _unmount(path)
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         with suppress(OSError):
             os.write(2, f"fuse_msr: {error!r}\n".encode())
     finally:
@@ -259,7 +259,7 @@ class _Server:
             code = 0
         except OSError as error:
             payload, code = b"", -(error.errno or errno.EIO)
-        except Exception as error:  # noqa: BLE001 - a function of the table; its reader must not wait for ever
+        except Exception as error:
             os.write(2, f"fuse_msr: {error!r}\n".encode())
             payload, code = b"", -errno.EIO
         with suppress(OSError):  # ENOENT: the reader was interrupted meanwhile

@@ -40,7 +40,9 @@ def check(answer: dict[str, Any], expected: set[str]) -> None:
         ("zen3", TWO_PACKAGES, {"package-0", "package-1"}),
     ],
 )
-def test_every_bound_contains_the_truth(ask: Ask, source: str, preset: str, options: tuple[str, ...], expected: set[str]) -> None:
+def test_every_bound_contains_the_truth(
+    ask: Ask, source: str, preset: str, options: tuple[str, ...], expected: set[str]
+) -> None:
     check(ask(f"channels {source} '*' 4", "--preset", preset, *options), expected)
 
 
@@ -56,7 +58,15 @@ def test_a_wrap_is_not_seen(ask: Ask, source: str) -> None:
 def test_hours_above_200_watts_with_nobody_asking(ask: Ask, kernel: str) -> None:
     # 1500 s of virtual time; the same counter unread says 713 J.
     answer = ask(
-        "idle rapl_perf package-0 1500", "--smp", "1", "--icount", "shift=0,sleep=off", "--rapl", "pkg=350", "--kernel", kernel
+        "idle rapl_perf package-0 1500",
+        "--smp",
+        "1",
+        "--icount",
+        "shift=0,sleep=off",
+        "--rapl",
+        "pkg=350",
+        "--kernel",
+        kernel,
     )
     assert answer["state"] == ""
     assert answer["lower"] <= 1.000001 * answer["true"]
@@ -87,7 +97,9 @@ def test_single_cores_of_amd(ask: Ask) -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_stat_agrees_with_the_power_that_is_set(guest: Any, source: str) -> None:
-    done = guest(f"python3 -m powerprobe stat --json --sources {source} -o /share/stat.json -- sleep 2; cat /share/stat.json")
+    done = guest(
+        f"python3 -m powerprobe stat --json --sources {source} -o /share/stat.json -- sleep 2; cat /share/stat.json"
+    )
     report = json.loads(done.stdout)
     package = report["channels"]["package-0"]
     watts = package["joules"] / report["seconds"]
