@@ -290,6 +290,7 @@ std::vector<Choice> compare_sources(std::vector<std::unique_ptr<Source>> sources
                                     std::vector<Refusal>& refusals) {
   if (sources.empty()) return {};
   std::vector<Candidate> candidates;
+  candidates.reserve(sources.size());
   for (auto& source : sources) candidates.emplace_back(std::move(source));
   observe_apart(candidates);
   return choose(candidates, standing, refusals);

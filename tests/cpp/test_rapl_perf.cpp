@@ -326,8 +326,8 @@ void check_one_watt(Source& source) {
 }
 
 double one_watt_scale() {
-  static const double scale = 1.0 / one_watt::tsc_hz();
-  return scale;
+  static const double kScale = 1.0 / one_watt::tsc_hz();
+  return kScale;
 }
 
 std::size_t system_calls(const Source& source) { return dynamic_cast<const RaplPerf&>(source).system_calls(); }

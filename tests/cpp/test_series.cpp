@@ -280,6 +280,23 @@ TEST_CASE("many intervals: the same as the reference, sorted or not, for every s
   }
 }
 
+// Ends near their starts are searched from there.
+TEST_CASE("many short intervals in any order: the same as the reference") {
+  std::mt19937_64 random(4);
+  for (const Steps steps : {Steps::kEven, Steps::kUneven, Steps::kPauses}) {
+    const auto edges = make_edges(300, steps, 0, random);
+    Intervals intervals;
+    for (int i = 0; i < 1000; ++i) {
+      const std::int64_t start_ns = random_instant(edges, random);
+      const auto length_ns = static_cast<std::int64_t>(random() % 7'000'000);
+      intervals.starts.push_back(start_ns);
+      intervals.ends.push_back(std::min(start_ns + length_ns, last_answerable_ns(edges)));
+    }
+    CAPTURE(static_cast<int>(steps));
+    CHECK(differing(edges, {.quantum_joules = kQuantum}, intervals, false) == 0);
+  }
+}
+
 TEST_CASE("a pause as long as all edges together does not lead the index astray") {
   std::mt19937_64 random(3);
   auto edges = make_edges(1000, Steps::kUneven, 0, random);
