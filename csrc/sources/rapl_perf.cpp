@@ -90,13 +90,13 @@ Refusal no_pmu(const std::filesystem::path& folder, const Machine& machine) {
   }
   if (machine.identity.hypervisor) {
     return {kSource, folder.string(),
-            "no such PMU: this is a virtual machine, and KVM answers RAPL reads with 0, so the kernel shows no counter",
+            "this is a virtual machine, KVM answers RAPL reads with 0, and so the kernel has no PMU for them",
             "measure on the host, or have QEMU 9.1 or newer pass the host's counters on (-accel kvm,rapl=true)", 0};
   }
   if (!machine.identity.is_intel() && !machine.identity.is_amd()) {
-    return {kSource, folder.string(), "no such PMU: only processors of Intel, AMD and Hygon have RAPL counters", "", 0};
+    return {kSource, folder.string(), "no such PMU, only processors of Intel, AMD and Hygon have RAPL counters", "", 0};
   }
-  return {kSource, folder.string(), "no such PMU: its kernel module is not loaded, or does not know this CPU",
+  return {kSource, folder.string(), "no such PMU, its kernel module is not loaded, or does not know this CPU",
           "sudo modprobe rapl (servers since Granite Rapids: sudo modprobe intel_rapl_tpmi)", 0};
 }
 
