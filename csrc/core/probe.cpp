@@ -44,9 +44,9 @@ void Probe::stop() noexcept {
 bool Probe::is_running() const noexcept { return running_pid_.load(std::memory_order_relaxed) == ::getpid(); }
 
 void Probe::ask(bool fresh, std::int64_t deadline_ns) noexcept {
-  bool was_quiet = false;
-  for (auto& sampler : samplers_) was_quiet |= sampler->ask();
-  if (!fresh || !was_quiet) return;
+  for (auto& sampler : samplers_) sampler->ask();
+  if (!fresh) return;
+  // Also when somebody else asks already: the poll that the first of them woke the sampler for may not be over.
   for (auto& sampler : samplers_) sampler->wait_for_poll(sampler->asked_poll(), deadline_ns);
 }
 

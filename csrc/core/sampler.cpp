@@ -54,6 +54,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
       first_channel_(first_channel),
       period_ns_(options.period_ns),
       readings_(source_->channels().size()) {
+  if (source_->channels().empty()) throw Error(ErrorKind::kBadArgument, "a source without channels cannot be sampled");
   for (const ChannelInfo& channel : source_->channels()) {
     if (channel.stale_ns < 0 || channel.stale_ns > kLongestNs) {
       throw Error(ErrorKind::kBadArgument, "stale_ns of " + channel.name + " must be 0 to 2 s: edges cannot hold a longer gap");

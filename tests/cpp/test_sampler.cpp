@@ -517,6 +517,8 @@ TEST_CASE("a channel whose values may be older than an edge can say is refused")
   CHECK_THROWS_AS(Bench({slow}), Error);
 }
 
+TEST_CASE("a source without channels is refused") { CHECK_THROWS_AS(Bench({}), Error); }
+
 TEST_CASE("ticks that were missed are counted, and the edge after them is late") {
   auto script = std::make_shared<Script>();
   std::atomic<int> slow_reads{0};
