@@ -44,9 +44,14 @@ def main() -> int:
 
     facts = machine.facts()
     rows: list[Row] = []
+    failed = False
     for name in arguments.names or BENCHMARKS:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows += BENCHMARKS[name](arguments.quick)
+        try:
+            rows += BENCHMARKS[name](arguments.quick)
+        except (RuntimeError, AssertionError) as error:  # the others can still be measured
+            print(f"{name}: {error}", file=sys.stderr)
+            failed = True
     facts["load_after"] = machine.load()
     table = markdown(facts, rows)
     print(table)
@@ -59,7 +64,7 @@ def main() -> int:
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text + "\n")
-    return 0
+    return 1 if failed else 0
 
 
 def markdown(facts: dict[str, object], rows: list[Row]) -> str:
@@ -83,8 +88,9 @@ def markdown(facts: dict[str, object], rows: list[Row]) -> str:
     lines = [
         f"powerprobe {facts['powerprobe']} ({facts['commit']}), {facts['date']}",
         f"{facts['cpu']}, CPUs {facts['affinity']}, governor {facts['governor']}, hypervisor {facts['hypervisor']}",
-        f"kernel {facts['kernel']}, clocksource {facts['clocksource']}, Python {facts['python']}, numpy {facts['numpy']}",
-        f"load {_load(facts['load'])} before, {_load(facts['load_after'])} after",
+        f"kernel {facts['kernel']}, clocksource {facts['clocksource']}, load {_load(facts['load'])} before and "
+        + f"{_load(facts['load_after'])} after",
+        f"Python {facts['python']}, numpy {facts['numpy']}, {facts['compiler']}",
         "",
         *(
             "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
