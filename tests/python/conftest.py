@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,12 @@ from powerprobe import default
 # msr PMU, refusals of another user without root.
 LEAST_PASSED = 300
 MOST_SKIPPED = 30
+
+
+def pytest_configure() -> None:
+    # Started in the background by a shell, this process ignores SIGINT, and so would every command that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
