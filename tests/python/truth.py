@@ -55,7 +55,7 @@ def counter(
         "name": name,
         "joules_per_count": unit_nj * 1e-9,
         "modulus": modulus,
-        "stale_ns": longest,
+        "stale_ns": min(longest, 2_000_000_000),  # what a sampler accepts
         "max_watts": 2.0 * max(load.watts) + 1.0,
         "steps": list(zip(updates, counts(load, updates, unit_nj, first, modulus), strict=True)),
         **more,
