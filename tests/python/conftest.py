@@ -24,9 +24,10 @@ MOST_SKIPPED = 30
 
 
 def pytest_configure() -> None:
-    # Started in the background by a shell, this process ignores SIGINT, and so would every command that a test interrupts.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Started in the background by a shell, this process ignores these, and so would every command that a test sends them to.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
