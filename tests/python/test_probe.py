@@ -326,7 +326,7 @@ def test_what_the_ring_has_overwritten_is_an_overrun() -> None:
 
 @pytest.mark.parametrize("status", ["gone", "fatal"])
 def test_a_channel_that_ends_answers_up_to_its_end(status: str) -> None:
-    ends = {"begin_ns": 50 * MS, "status": status, "error": errno.ENODEV, "channel": "package-0"}
+    ends = {"begin_ns": 1000 * MS, "status": status, "error": errno.ENODEV, "channel": "package-0"}
     start_ns = pp.now_ns() + LEAD
     with pp.Probe(sources=pp.replay([steady(3), steady(2, "dram-0")], [ends], start_ns=start_ns)) as probe:
         start = pp.now_ns()
