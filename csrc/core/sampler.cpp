@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <string>
 #include <system_error>
@@ -24,10 +23,6 @@ namespace {
 // 1 kW (two sources of the fact: the driver's code and a run over emulated registers).
 constexpr std::int64_t kKeepAliveNs = 4'000'000'000;
 
-// An edge's gap has 32 bits of nanoseconds, 4.29 s: a channel's stale_ns and the longest reading have to fit into it together.
-// What takes longer is as good as a reading that failed.
-constexpr std::int64_t kLongestNs = 2'000'000'000;
-
 // A mark whose edge has not come by then never will: the counter cannot be read.
 constexpr std::int64_t kGiveUpNs = 1'000'000'000;
 
@@ -35,19 +30,7 @@ std::size_t bucket(std::int64_t ns) noexcept {
   return ns <= 1 ? 0 : std::min<std::size_t>(kHistogramSize - 1, std::bit_width(static_cast<std::uint64_t>(ns)) - 1);
 }
 
-std::uint32_t saturated(std::int64_t ns) noexcept {
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(ns, 0, UINT32_MAX));
-}
-
 }  // namespace
-
-Sampler::ChannelState::ChannelState(const ChannelInfo& channel, std::size_t capacity)
-    : info(channel),
-      model(EnergyModel::of(channel)),
-      ring(Ring::create(capacity)),
-      unwrapper(channel.modulus, channel.joules_per_count, channel.max_watts, channel.stale_ns) {
-  if (channel.stamp_tick_ns > 0.0) stamps.emplace(channel.stamp_tick_ns, channel.stamp_modulus);
-}
 
 Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, const SamplerOptions& options)
     : source_(std::move(source)),
@@ -59,7 +42,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
     if (channel.stale_ns < 0 || channel.stale_ns > kLongestNs) {
       throw Error(ErrorKind::kBadArgument, "stale_ns of " + channel.name + " must be 0 to 2 s: edges cannot hold a longer gap");
     }
-    states_.push_back(std::make_unique<ChannelState>(channel, options.capacity));
+    recorders_.push_back(std::make_unique<Recorder>(channel, options.capacity));
   }
   poll(now_ns(), false);
   const bool any = std::any_of(readings_.begin(), readings_.end(), [](const Reading& r) { return r.status == ReadStatus::kOk; });
@@ -210,86 +193,12 @@ void Sampler::poll(std::int64_t before, bool late) noexcept {
   begun_.store(number, std::memory_order_relaxed);
   source_->read(readings_);
   const std::int64_t after = now_ns();
-  for (std::size_t i = 0; i < states_.size(); ++i) take(*states_[i], readings_[i], before, after, late);
+  for (std::size_t i = 0; i < recorders_.size(); ++i) recorders_[i]->take(readings_[i], before, after, late);
   polls_.add();
   read_ns_[bucket(after - before)].add();
   if (pending_ != nullptr || inbox_.load(std::memory_order_relaxed) != nullptr) fill_marks(after, false);
   finished_.store(number, std::memory_order_seq_cst);  // fresh
   if (waiting_.load(std::memory_order_seq_cst) > 0) futex_wake(finished_);
-}
-
-void Sampler::take(ChannelState& state, const Reading& reading, std::int64_t before_ns, std::int64_t after_ns,
-                   bool late) noexcept {
-  if (state.has_ended) return;
-  if (reading.status == ReadStatus::kGone || reading.status == ReadStatus::kFatal) return end(state, reading, before_ns);
-  if (reading.status == ReadStatus::kRetry || after_ns - before_ns > kLongestNs) {
-    state.retries.add();
-    state.next_flags |= kEdgeAfterRetry;
-    state.health.store(static_cast<std::uint64_t>(ReadStatus::kRetry) | static_cast<std::uint64_t>(reading.error) << 8,
-                       std::memory_order_relaxed);
-    return;
-  }
-  if (state.health.load(std::memory_order_relaxed) != 0) state.health.store(0, std::memory_order_relaxed);
-  if (late) state.next_flags |= kEdgeLate;
-  const std::int64_t old_value_seen_ns = std::exchange(state.old_value_seen_ns, before_ns);
-  const Step step = state.unwrapper.feed(reading.count, after_ns, after_ns - before_ns);
-  if (state.unwrapper.ambiguous()) state.next_flags |= kEdgeAmbiguous;
-
-  Edge edge;
-  edge.t_ns = after_ns;
-  // A value is never older than stale_ns when it is read, which may have been as early as before_ns.
-  std::int64_t gap_ns = state.info.stale_ns + (after_ns - before_ns);
-  switch (step) {
-    case Step::kFirst:
-      edge.flags = kEdgeFirst;
-      break;
-    case Step::kStill:
-      // Rest is news too, but not at each poll: it bounds what was used up to stale_ns ago.
-      if (after_ns - state.last_edge_ns < 2 * state.info.stale_ns) return;
-      edge.flags = kEdgeQuiet;
-      break;
-    case Step::kReset:
-      edge.flags = kEdgeReset;
-      ++state.segment;
-      state.resets.add();
-      break;
-    case Step::kWrapped:
-      edge.flags = kEdgeWrapped;
-      state.wraps.add();
-      [[fallthrough]];
-    case Step::kPlain:
-      gap_ns = std::min(gap_ns, after_ns - old_value_seen_ns);
-      break;
-  }
-  if (state.stamps && step != Step::kStill) {
-    const StampMap::Located located = state.stamps->locate(reading.stamp, after_ns - gap_ns, after_ns);
-    edge.t_ns = std::max(located.t_ns, state.last_edge_ns + 1);
-    gap_ns = located.gap_ns + (edge.t_ns - located.t_ns);
-    edge.flags |= kEdgeStamped;
-  }
-  edge.joules = static_cast<double>(state.unwrapper.total()) * state.info.joules_per_count;
-  edge.gap_ns = saturated(gap_ns);
-  edge.read_ns = saturated(after_ns - before_ns);
-  edge.flags |= state.next_flags;
-  edge.segment = state.segment;
-  if (!state.ring->publish(edge)) {
-    // Dropped: its energy is in the next edge, and so must be what happened.
-    state.next_flags |= edge.flags & (kEdgeWrapped | kEdgeReset);
-    state.unstored = edge;
-    return;
-  }
-  state.unstored.reset();
-  state.edges.add();
-  state.next_flags = 0;
-  state.last_edge_ns = edge.t_ns;
-}
-
-void Sampler::end(ChannelState& state, const Reading& reading, std::int64_t at_ns) noexcept {
-  state.has_ended = true;
-  // What was read last is all that is known; energy up to the newest answerable instant stays answerable.
-  state.ended_ns.store(at_ns, std::memory_order_relaxed);
-  state.health.store(static_cast<std::uint64_t>(reading.status) | static_cast<std::uint64_t>(reading.error) << 8,
-                     std::memory_order_relaxed);
 }
 
 void Sampler::fill_marks(std::int64_t now, bool give_up) noexcept {
@@ -312,46 +221,14 @@ void Sampler::fill_marks(std::int64_t now, bool give_up) noexcept {
 
 bool Sampler::fill(Mark& mark, bool give_up) noexcept {
   bool complete = true;
-  for (std::size_t i = 0; i < states_.size(); ++i) {
-    const ChannelState& state = *states_[i];
+  for (std::size_t i = 0; i < recorders_.size(); ++i) {
     Mark::Slot& slot = mark.slot(first_channel_ + i);
-    if (slot.state != MarkState::kPending) continue;
-    const auto edges = state.ring->tail(state.ring->capacity());
-    if (!edges.empty() && mark.t_ns() < first_answerable_ns(edges)) {
-      slot.state = MarkState::kOutside;
-    } else if (edges.size() >= 2 && mark.t_ns() <= last_answerable_ns(edges)) {
-      slot.point = point_at(edges, state.model, mark.t_ns());
-      slot.state = MarkState::kKnown;
-    } else if (state.unstored && !edges.empty() && mark.t_ns() <= last_answerable_ns({&*state.unstored, 1})) {
-      // A lease holds the whole ring and newer edges are dropped, but the newest of them is still in hand.
-      const auto after = std::upper_bound(edges.begin(), edges.end(), mark.t_ns(),
-                                          [](std::int64_t t_ns, const Edge& edge) { return t_ns < edge.t_ns; });
-      const std::array<Edge, 2> around{*(after - 1), *state.unstored};
-      slot.point = point_at(around, state.model, mark.t_ns());
-      slot.state = MarkState::kKnown;
-    } else if (state.has_ended) {
-      slot.state = MarkState::kGone;
-    } else if (give_up) {
-      slot.state = MarkState::kUnsettled;
-    } else {
-      complete = false;
-    }
+    if (slot.state == MarkState::kPending && !recorders_[i]->fill(slot, mark.t_ns(), give_up)) complete = false;
   }
   return complete;
 }
 
-ChannelStats Sampler::channel_stats(std::size_t channel) const noexcept {
-  const ChannelState& state = *states_[channel];
-  const std::uint64_t health = state.health.load(std::memory_order_relaxed);
-  return {.edges = state.edges.get(),
-          .dropped = state.ring->dropped(),
-          .wraps = state.wraps.get(),
-          .resets = state.resets.get(),
-          .retries = state.retries.get(),
-          .health = static_cast<ReadStatus>(health & 0xff),
-          .error = static_cast<int>(health >> 8),
-          .ended_ns = state.ended_ns.load(std::memory_order_relaxed)};
-}
+ChannelStats Sampler::channel_stats(std::size_t channel) const noexcept { return recorders_[channel]->stats(); }
 
 SamplerStats Sampler::stats() const noexcept {
   SamplerStats stats;

@@ -6,36 +6,22 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <vector>
 
+#include "core/count.hpp"
 #include "core/mark.hpp"
+#include "core/recorder.hpp"
 #include "core/ring.hpp"
 #include "core/source.hpp"
-#include "core/stamp.hpp"
-#include "core/unwrap.hpp"
 
 namespace powerprobe {
 
 struct SamplerOptions {
   std::int64_t period_ns = 1'000'000;  // between two polls while somebody asks
   std::size_t capacity = 1 << 16;      // edges kept per channel, at least
-};
-
-// What a channel's sampler has seen. Counted since the probe opened.
-struct ChannelStats {
-  std::uint64_t edges = 0;    // published
-  std::uint64_t dropped = 0;  // read but not stored, because the slot was leased
-  std::uint64_t wraps = 0;
-  std::uint64_t resets = 0;
-  std::uint64_t retries = 0;  // readings that failed
-  ReadStatus health = ReadStatus::kOk;
-  int error = 0;                    // errno of the last reading that failed
-  std::int64_t ended_ns = INT64_MAX;  // when the channel ended; INT64_MAX: it has not
 };
 
 // Bucket i counts values in [2^i, 2^(i+1)) ns; the first also 0 and the last all that is longer.
@@ -95,38 +81,11 @@ class Sampler {
   void add(std::shared_ptr<Mark> mark);
 
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return source_->channels(); }
-  [[nodiscard]] const std::shared_ptr<Ring>& ring(std::size_t channel) const noexcept { return states_[channel]->ring; }
+  [[nodiscard]] const std::shared_ptr<Ring>& ring(std::size_t channel) const noexcept { return recorders_[channel]->ring(); }
   [[nodiscard]] ChannelStats channel_stats(std::size_t channel) const noexcept;
   [[nodiscard]] SamplerStats stats() const noexcept;
 
  private:
-  // Counters have one writer, the sampler, and order nothing: relaxed everywhere.
-  struct Count {
-    std::atomic<std::uint64_t> value{0};
-    void add(std::uint64_t n = 1) noexcept {
-      value.store(value.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
-    }
-    [[nodiscard]] std::uint64_t get() const noexcept { return value.load(std::memory_order_relaxed); }
-  };
-
-  struct ChannelState {
-    explicit ChannelState(const ChannelInfo& channel, std::size_t capacity);
-    const ChannelInfo& info;
-    EnergyModel model;
-    std::shared_ptr<Ring> ring;
-    Unwrapper unwrapper;
-    std::optional<StampMap> stamps;
-    std::int64_t old_value_seen_ns = 0;  // begin of the last reading that was good
-    std::int64_t last_edge_ns = 0;
-    std::optional<Edge> unstored;  // the newest edge, while it was dropped
-    std::uint32_t segment = 0;
-    std::uint32_t next_flags = 0;  // what the next edge has to say of the readings since the last
-    bool has_ended = false;
-    Count edges, wraps, resets, retries;
-    std::atomic<std::int64_t> ended_ns{INT64_MAX};  // relaxed: an answer may be given just before it is set
-    std::atomic<std::uint64_t> health{0};           // ReadStatus in the low byte, errno above; relaxed, for people
-  };
-
   struct PendingMark {
     std::shared_ptr<Mark> mark;
     PendingMark* next = nullptr;
@@ -134,8 +93,6 @@ class Sampler {
 
   void run() noexcept;
   void poll(std::int64_t before, bool late) noexcept;  // `before`: a clock reading from just now
-  void take(ChannelState& state, const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late) noexcept;
-  void end(ChannelState& state, const Reading& reading, std::int64_t at_ns) noexcept;
   void fill_marks(std::int64_t now, bool give_up) noexcept;
   bool fill(Mark& mark, bool give_up) noexcept;
   void wake() noexcept;
@@ -143,7 +100,7 @@ class Sampler {
   std::unique_ptr<Source> source_;
   std::size_t first_channel_;
   std::int64_t period_ns_;
-  std::vector<std::unique_ptr<ChannelState>> states_;
+  std::vector<std::unique_ptr<Recorder>> recorders_;
   std::vector<Reading> readings_;
   PendingMark* pending_ = nullptr;  // sampler thread; when there is none, who holds thread_mutex_
 

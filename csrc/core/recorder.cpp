@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include "core/recorder.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace powerprobe {
+namespace {
+
+std::uint32_t saturated(std::int64_t ns) noexcept {
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(ns, 0, UINT32_MAX));
+}
+
+}  // namespace
+
+Recorder::Recorder(const ChannelInfo& channel, std::size_t capacity)
+    : info_(channel),
+      model_(EnergyModel::of(channel)),
+      ring_(Ring::create(capacity)),
+      unwrapper_(channel.modulus, channel.joules_per_count, channel.max_watts, channel.stale_ns) {
+  if (channel.stamp_tick_ns > 0.0) stamps_.emplace(channel.stamp_tick_ns, channel.stamp_modulus);
+}
+
+void Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late) noexcept {
+  if (has_ended_) return;
+  if (reading.status == ReadStatus::kGone || reading.status == ReadStatus::kFatal) return end(reading, before_ns);
+  if (reading.status == ReadStatus::kRetry || after_ns - before_ns > kLongestNs) {
+    retries_.add();
+    next_flags_ |= kEdgeAfterRetry;
+    health_.store(static_cast<std::uint64_t>(ReadStatus::kRetry) | static_cast<std::uint64_t>(reading.error) << 8,
+                       std::memory_order_relaxed);
+    return;
+  }
+  if (health_.load(std::memory_order_relaxed) != 0) health_.store(0, std::memory_order_relaxed);
+  if (late) next_flags_ |= kEdgeLate;
+  const std::int64_t old_value_seen_ns = std::exchange(old_value_seen_ns_, before_ns);
+  const Step step = unwrapper_.feed(reading.count, after_ns, after_ns - before_ns);
+  if (unwrapper_.ambiguous()) next_flags_ |= kEdgeAmbiguous;
+
+  Edge edge;
+  edge.t_ns = after_ns;
+  // A value is never older than stale_ns when it is read, which may have been as early as before_ns.
+  std::int64_t gap_ns = info_.stale_ns + (after_ns - before_ns);
+  switch (step) {
+    case Step::kFirst:
+      edge.flags = kEdgeFirst;
+      break;
+    case Step::kStill:
+      // Rest is news too, but not at each poll: it bounds what was used up to stale_ns ago.
+      if (after_ns - last_edge_ns_ < 2 * info_.stale_ns) return;
+      edge.flags = kEdgeQuiet;
+      break;
+    case Step::kReset:
+      edge.flags = kEdgeReset;
+      ++segment_;
+      resets_.add();
+      break;
+    case Step::kWrapped:
+      edge.flags = kEdgeWrapped;
+      wraps_.add();
+      [[fallthrough]];
+    case Step::kPlain:
+      gap_ns = std::min(gap_ns, after_ns - old_value_seen_ns);
+      break;
+  }
+  if (stamps_ && step != Step::kStill) {
+    const StampMap::Located located = stamps_->locate(reading.stamp, after_ns - gap_ns, after_ns);
+    edge.t_ns = std::max(located.t_ns, last_edge_ns_ + 1);
+    gap_ns = located.gap_ns + (edge.t_ns - located.t_ns);
+    edge.flags |= kEdgeStamped;
+  }
+  edge.joules = static_cast<double>(unwrapper_.total()) * info_.joules_per_count;
+  edge.gap_ns = saturated(gap_ns);
+  edge.read_ns = saturated(after_ns - before_ns);
+  edge.flags |= next_flags_;
+  edge.segment = segment_;
+  if (!ring_->publish(edge)) {
+    // Dropped: its energy is in the next edge, and so must be what happened.
+    next_flags_ |= edge.flags & (kEdgeWrapped | kEdgeReset);
+    unstored_ = edge;
+    return;
+  }
+  unstored_.reset();
+  edges_.add();
+  next_flags_ = 0;
+  last_edge_ns_ = edge.t_ns;
+}
+
+void Recorder::end(const Reading& reading, std::int64_t at_ns) noexcept {
+  has_ended_ = true;
+  // What was read last is all that is known; energy up to the newest answerable instant stays answerable.
+  ended_ns_.store(at_ns, std::memory_order_relaxed);
+  health_.store(static_cast<std::uint64_t>(reading.status) | static_cast<std::uint64_t>(reading.error) << 8,
+                     std::memory_order_relaxed);
+}
+
+bool Recorder::fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept {
+  const auto edges = ring_->tail(ring_->capacity());
+  if (!edges.empty() && t_ns < first_answerable_ns(edges)) {
+    slot.state = MarkState::kOutside;
+  } else if (edges.size() >= 2 && t_ns <= last_answerable_ns(edges)) {
+    slot.point = point_at(edges, model_, t_ns);
+    slot.state = MarkState::kKnown;
+  } else if (unstored_ && !edges.empty() && t_ns <= last_answerable_ns({&*unstored_, 1})) {
+    // A lease holds the whole ring and newer edges are dropped, but the newest of them is still in hand.
+    const auto after = std::upper_bound(edges.begin(), edges.end(), t_ns,
+                                        [](std::int64_t t, const Edge& edge) { return t < edge.t_ns; });
+    const std::array<Edge, 2> around{*(after - 1), *unstored_};
+    slot.point = point_at(around, model_, t_ns);
+    slot.state = MarkState::kKnown;
+  } else if (has_ended_) {
+    slot.state = MarkState::kGone;
+  } else if (give_up) {
+    slot.state = MarkState::kUnsettled;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+ChannelStats Recorder::stats() const noexcept {
+  const std::uint64_t health = health_.load(std::memory_order_relaxed);
+  return {.edges = edges_.get(),
+          .dropped = ring_->dropped(),
+          .wraps = wraps_.get(),
+          .resets = resets_.get(),
+          .retries = retries_.get(),
+          .health = static_cast<ReadStatus>(health & 0xff),
+          .error = static_cast<int>(health >> 8),
+          .ended_ns = ended_ns_.load(std::memory_order_relaxed)};
+}
+
+}  // namespace powerprobe

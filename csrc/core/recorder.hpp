@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// One channel of a sampler: makes edges of readings, stores them in the channel's ring, and answers for marked instants.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "core/count.hpp"
+#include "core/mark.hpp"
+#include "core/ring.hpp"
+#include "core/series.hpp"
+#include "core/source.hpp"
+#include "core/stamp.hpp"
+#include "core/unwrap.hpp"
+
+namespace powerprobe {
+
+// An edge's gap has 32 bits of nanoseconds, 4.29 s: a channel's stale_ns and the longest reading have to fit into it together.
+// What takes longer is as good as a reading that failed.
+constexpr std::int64_t kLongestNs = 2'000'000'000;
+
+// What a channel's sampler has seen. Counted since the probe opened.
+struct ChannelStats {
+  std::uint64_t edges = 0;    // published
+  std::uint64_t dropped = 0;  // read but not stored, because the slot was leased
+  std::uint64_t wraps = 0;
+  std::uint64_t resets = 0;
+  std::uint64_t retries = 0;  // readings that failed
+  ReadStatus health = ReadStatus::kOk;
+  int error = 0;                    // errno of the last reading that failed
+  std::int64_t ended_ns = INT64_MAX;  // when the channel ended; INT64_MAX: it has not
+};
+
+// Used by the sampler's thread alone (before it starts: by whoever makes the sampler), except where marked "any thread".
+class Recorder {
+ public:
+  Recorder(const ChannelInfo& channel, std::size_t capacity);
+
+  // A reading that was taken between before_ns and after_ns (CLOCK_MONOTONIC). `late`: the sampler missed a tick before it.
+  void take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late) noexcept;
+
+  // Fills the slot if the edges at hand can, or if nothing will ever (`give_up`: nothing is waited for any more). False: not yet.
+  bool fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept;
+
+  [[nodiscard]] const std::shared_ptr<Ring>& ring() const noexcept { return ring_; }  // any thread
+  [[nodiscard]] ChannelStats stats() const noexcept;                                  // any thread
+
+ private:
+  void end(const Reading& reading, std::int64_t at_ns) noexcept;
+
+  const ChannelInfo& info_;
+  EnergyModel model_;
+  std::shared_ptr<Ring> ring_;
+  Unwrapper unwrapper_;
+  std::optional<StampMap> stamps_;
+  std::int64_t old_value_seen_ns_ = 0;  // begin of the last reading that was good
+  std::int64_t last_edge_ns_ = 0;
+  std::optional<Edge> unstored_;  // the newest edge, while it was dropped
+  std::uint32_t segment_ = 0;
+  std::uint32_t next_flags_ = 0;  // what the next edge has to say of the readings since the last
+  bool has_ended_ = false;
+  Count edges_, wraps_, resets_, retries_;
+  std::atomic<std::int64_t> ended_ns_{INT64_MAX};  // relaxed: an answer may be given just before it is set
+  std::atomic<std::uint64_t> health_{0};           // ReadStatus in the low byte, errno above; relaxed, for people
+};
+
+}  // namespace powerprobe
