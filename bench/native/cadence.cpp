@@ -31,7 +31,7 @@ double per_second(std::int64_t cpu_ns, std::uint64_t polls) {
 int cadence(int rounds) {
   stay_on_one_cpu();
   BareCounter bare;
-  powerprobe::Sampler sampler(open_counter(bare), 0, {.period_ns = kPeriodNs, .capacity = 1 << 12});
+  powerprobe::Sampler sampler(open_counter(bare), 0, {.mode = powerprobe::Mode::kPoll, .period_ns = kPeriodNs, .capacity = 1 << 12});
   sampler.start();
 
   const auto ours = [&] {

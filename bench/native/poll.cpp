@@ -62,7 +62,7 @@ int poll(int rounds, bool moving) {
   auto source = std::make_unique<Timed>(open_counter(bare), moving);
   const Timed& timed = *source;
   // A period that is always over: the sampler never sleeps while it is asked.
-  powerprobe::Sampler sampler(std::move(source), 0, {.period_ns = 1, .capacity = 1 << 12});
+  powerprobe::Sampler sampler(std::move(source), 0, {.mode = powerprobe::Mode::kPoll, .period_ns = 1, .capacity = 1 << 12});
   sampler.start();
 
   const auto ours = [&] {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A number that one thread counts up and any thread may look at. It orders nothing: relaxed everywhere.
+// A number that one thread counts up or sets and any thread may look at. It orders nothing: relaxed everywhere.
 #pragma once
 
 #include <atomic>
@@ -12,6 +12,7 @@ class Count {
   void add(std::uint64_t n = 1) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
+  void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
 
  private:

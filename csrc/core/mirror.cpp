@@ -41,6 +41,14 @@ Mirror::Mirror(std::size_t bytes) : size_(bytes) {
   }
 }
 
+void Mirror::lock() {
+  if (::mlock(data_, 2 * size_) == 0) return;
+  const int error = errno;
+  throw Error(ErrorKind::kPermission,
+              "mlock of " + std::to_string(2 * size_) + " bytes for a ring failed: " + std::generic_category().message(error), {},
+              error, "raise the limit on locked memory (ulimit -l), give CAP_IPC_LOCK, or ask for a shorter history");
+}
+
 Mirror::~Mirror() {
   ::munmap(data_, 2 * size_);
   ::close(fd_);

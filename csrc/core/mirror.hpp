@@ -15,6 +15,9 @@ class Mirror {
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;
 
+  // Keeps the memory from being paged out. Throws Error (kPermission) when the limit does not allow it.
+  void lock();
+
   // Bytes [0, size()) and [size(), 2 * size()) are the same memory.
   [[nodiscard]] void* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }

@@ -43,15 +43,24 @@ void Probe::stop() noexcept {
 
 bool Probe::is_running() const noexcept { return running_pid_.load(std::memory_order_relaxed) == ::getpid(); }
 
-void Probe::ask(bool fresh, std::int64_t deadline_ns) noexcept {
+void Probe::ask() noexcept {
   for (auto& sampler : samplers_) sampler->ask();
-  if (!fresh) return;
-  // Also when somebody else asks already: the poll that the first of them woke the sampler for may not be over.
-  for (auto& sampler : samplers_) sampler->wait_for_poll(sampler->asked_poll(), deadline_ns);
 }
 
 void Probe::release() noexcept {
   for (auto& sampler : samplers_) sampler->release();
+}
+
+void Probe::ask_until(std::int64_t t_ns) noexcept {
+  for (auto& sampler : samplers_) sampler->ask_until(t_ns);
+}
+
+void Probe::wait_in_step(std::int64_t deadline_ns) noexcept {
+  for (auto& sampler : samplers_) sampler->wait_in_step(deadline_ns);
+}
+
+void Probe::set_mode(Mode mode, std::int64_t period_ns) noexcept {
+  for (auto& sampler : samplers_) sampler->set_mode(mode, period_ns);
 }
 
 std::shared_ptr<const Mark> Probe::mark(std::int64_t t_ns) {
@@ -71,6 +80,11 @@ Lease Probe::lease_newest(std::size_t channel, std::uint64_t count) const {
 ChannelStats Probe::channel_stats(std::size_t channel) const noexcept {
   const Place place = places_[channel];
   return samplers_[place.sampler]->channel_stats(place.channel);
+}
+
+PaceStats Probe::pace_stats(std::size_t channel) const noexcept {
+  const Place place = places_[channel];
+  return samplers_[place.sampler]->pace_stats(place.channel);
 }
 
 void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends,

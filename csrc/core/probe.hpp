@@ -28,10 +28,16 @@ class Probe {
   // All channels, in the order of their sources; `parent` is not set.
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return channels_; }
 
-  // While asked for, the samplers poll at their rate. With `fresh` it waits (bounded by deadline_ns) until each sampler that
-  // was quiet has read its source once more, so that the instant after it has an edge close before it.
-  void ask(bool fresh, std::int64_t deadline_ns) noexcept;
+  // While asked for, the samplers look at the counters as their mode says; ask_until() needs no release().
+  void ask() noexcept;
   void release() noexcept;
+  void ask_until(std::int64_t t_ns) noexcept;
+
+  // After one of these: waits (bounded by deadline_ns) until every sampler has located its counters, so that the instant after it
+  // has an edge close before it.
+  void wait_in_step(std::int64_t deadline_ns) noexcept;
+
+  void set_mode(Mode mode, std::int64_t period_ns) noexcept;
 
   // Throws Error (kUnavailable) when the probe does not run.
   [[nodiscard]] std::shared_ptr<const Mark> mark(std::int64_t t_ns);
@@ -46,6 +52,7 @@ class Probe {
   [[nodiscard]] Lease lease_newest(std::size_t channel, std::uint64_t count) const;
 
   [[nodiscard]] ChannelStats channel_stats(std::size_t channel) const noexcept;
+  [[nodiscard]] PaceStats pace_stats(std::size_t channel) const noexcept;
   [[nodiscard]] std::size_t sampler_of(std::size_t channel) const noexcept { return places_[channel].sampler; }
   [[nodiscard]] std::size_t sampler_count() const noexcept { return samplers_.size(); }
   [[nodiscard]] SamplerStats sampler_stats(std::size_t sampler) const noexcept { return samplers_[sampler]->stats(); }

@@ -22,21 +22,26 @@ Recorder::Recorder(const ChannelInfo& channel, std::size_t capacity)
   if (channel.stamp_tick_ns > 0.0) stamps_.emplace(channel.stamp_tick_ns, channel.stamp_modulus);
 }
 
-void Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late) noexcept {
-  if (has_ended_) return;
+Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late,
+                     std::int64_t tight_ns) noexcept {
+  if (has_ended_) return {.ended = true};
   if (reading.status == ReadStatus::kGone || reading.status == ReadStatus::kFatal) return end(reading, before_ns);
   if (reading.status == ReadStatus::kRetry || after_ns - before_ns > kLongestNs) {
     retries_.add();
     next_flags_ |= kEdgeAfterRetry;
     health_.store(static_cast<std::uint64_t>(ReadStatus::kRetry) | static_cast<std::uint64_t>(reading.error) << 8,
-                       std::memory_order_relaxed);
-    return;
+                  std::memory_order_relaxed);
+    return {};
   }
   if (health_.load(std::memory_order_relaxed) != 0) health_.store(0, std::memory_order_relaxed);
   if (late) next_flags_ |= kEdgeLate;
   const std::int64_t old_value_seen_ns = std::exchange(old_value_seen_ns_, before_ns);
   const Step step = unwrapper_.feed(reading.count, after_ns, after_ns - before_ns);
-  if (unwrapper_.ambiguous()) next_flags_ |= kEdgeAmbiguous;
+  if (unwrapper_.ambiguous()) {
+    // As after a reset: what was counted is a lower bound, and nothing bounds it from above.
+    next_flags_ |= kEdgeAmbiguous;
+    ++segment_;
+  }
 
   Edge edge;
   edge.t_ns = after_ns;
@@ -48,13 +53,14 @@ void Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t
       break;
     case Step::kStill:
       // Rest is news too, but not at each poll: it bounds what was used up to stale_ns ago.
-      if (after_ns - last_edge_ns_ < 2 * info_.stale_ns) return;
+      if (after_ns - last_edge_ns_ < 2 * info_.stale_ns) return {};
       edge.flags = kEdgeQuiet;
       break;
     case Step::kReset:
       edge.flags = kEdgeReset;
       ++segment_;
       resets_.add();
+      gap_ns = std::min(gap_ns, after_ns - old_value_seen_ns);
       break;
     case Step::kWrapped:
       edge.flags = kEdgeWrapped;
@@ -70,6 +76,9 @@ void Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t
     gap_ns = located.gap_ns + (edge.t_ns - located.t_ns);
     edge.flags |= kEdgeStamped;
   }
+  const bool stepped = step == Step::kPlain || step == Step::kWrapped;
+  if (stepped && gap_ns > tight_ns) edge.flags |= kEdgeLate;
+  const Sight sight{.stepped = stepped, .t_ns = edge.t_ns, .gap_ns = gap_ns};
   edge.joules = static_cast<double>(unwrapper_.total()) * info_.joules_per_count;
   edge.gap_ns = saturated(gap_ns);
   edge.read_ns = saturated(after_ns - before_ns);
@@ -79,20 +88,22 @@ void Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t
     // Dropped: its energy is in the next edge, and so must be what happened.
     next_flags_ |= edge.flags & (kEdgeWrapped | kEdgeReset);
     unstored_ = edge;
-    return;
+    return sight;
   }
   unstored_.reset();
   edges_.add();
   next_flags_ = 0;
   last_edge_ns_ = edge.t_ns;
+  return sight;
 }
 
-void Recorder::end(const Reading& reading, std::int64_t at_ns) noexcept {
+Sight Recorder::end(const Reading& reading, std::int64_t at_ns) noexcept {
   has_ended_ = true;
   // What was read last is all that is known; energy up to the newest answerable instant stays answerable.
   ended_ns_.store(at_ns, std::memory_order_relaxed);
   health_.store(static_cast<std::uint64_t>(reading.status) | static_cast<std::uint64_t>(reading.error) << 8,
-                     std::memory_order_relaxed);
+                std::memory_order_relaxed);
+  return {.ended = true};
 }
 
 bool Recorder::fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept {

@@ -9,6 +9,7 @@
 
 #include "core/count.hpp"
 #include "core/mark.hpp"
+#include "core/pacer.hpp"
 #include "core/ring.hpp"
 #include "core/series.hpp"
 #include "core/source.hpp"
@@ -38,8 +39,9 @@ class Recorder {
  public:
   Recorder(const ChannelInfo& channel, std::size_t capacity);
 
-  // A reading that was taken between before_ns and after_ns (CLOCK_MONOTONIC). `late`: the sampler missed a tick before it.
-  void take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late) noexcept;
+  // A reading that was taken between before_ns and after_ns (CLOCK_MONOTONIC). `late`: the sampler missed a tick before it. An
+  // edge with a gap of more than tight_ns is late in any case.
+  Sight take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late, std::int64_t tight_ns) noexcept;
 
   // Fills the slot if the edges at hand can, or if nothing will ever (`give_up`: nothing is waited for any more). False: not yet.
   bool fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept;
@@ -48,7 +50,7 @@ class Recorder {
   [[nodiscard]] ChannelStats stats() const noexcept;                                  // any thread
 
  private:
-  void end(const Reading& reading, std::int64_t at_ns) noexcept;
+  Sight end(const Reading& reading, std::int64_t at_ns) noexcept;
 
   const ChannelInfo& info_;
   EnergyModel model_;

@@ -69,6 +69,9 @@ class Ring : public std::enable_shared_from_this<Ring> {
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
+  // Before anybody else uses it. Throws Error (kPermission) when the memory may not be locked.
+  void lock_memory() { memory_.lock(); }
+
   // Rings and leases alive in this process; tests count them.
   static std::int64_t live_rings() noexcept;
   static std::int64_t live_leases() noexcept;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,9 @@ namespace {
 // 1 kW (two sources of the fact: the driver's code and a run over emulated registers).
 constexpr std::int64_t kKeepAliveNs = 4'000'000'000;
 
+// Who comes while the sampler sleeps wakes it, unless it will wake up by itself sooner than this.
+constexpr std::int64_t kSoonNs = 2'000'000;
+
 // A mark whose edge has not come by then never will: the counter cannot be read.
 constexpr std::int64_t kGiveUpNs = 1'000'000'000;
 
@@ -35,16 +39,21 @@ std::size_t bucket(std::int64_t ns) noexcept {
 Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, const SamplerOptions& options)
     : source_(std::move(source)),
       first_channel_(first_channel),
-      period_ns_(options.period_ns),
-      readings_(source_->channels().size()) {
+      is_realtime_(options.realtime),
+      readings_(source_->channels().size()),
+      sights_(source_->channels().size()),
+      pacer_(source_->channels(), options.budget, options.period_ns),
+      mode_(options.mode),
+      period_ns_(options.period_ns) {
   if (source_->channels().empty()) throw Error(ErrorKind::kBadArgument, "a source without channels cannot be sampled");
   for (const ChannelInfo& channel : source_->channels()) {
     if (channel.stale_ns < 0 || channel.stale_ns > kLongestNs) {
       throw Error(ErrorKind::kBadArgument, "stale_ns of " + channel.name + " must be 0 to 2 s: edges cannot hold a longer gap");
     }
     recorders_.push_back(std::make_unique<Recorder>(channel, options.capacity));
+    if (options.lock_memory) recorders_.back()->ring()->lock_memory();
   }
-  poll(now_ns(), false);
+  poll(now_ns(), false, INT64_MAX);
   const bool any = std::any_of(readings_.begin(), readings_.end(), [](const Reading& r) { return r.status == ReadStatus::kOk; });
   if (!any) {
     const int error = readings_.front().error;
@@ -90,6 +99,21 @@ void Sampler::start() {
                 error.code().value(), "raise the limit on threads (ulimit -u)");
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (is_realtime_) become_realtime();
+}
+
+// With thread_mutex_ held.
+void Sampler::become_realtime() {
+  // The lowest of its priorities: before every ordinary thread, behind everything else that is in a hurry.
+  const sched_param parameters{.sched_priority = ::sched_get_priority_min(SCHED_FIFO)};
+  const int error = ::pthread_setschedparam(thread_->native_handle(), SCHED_FIFO, &parameters);
+  if (error == 0) return;
+  stop_.store(true, std::memory_order_seq_cst);  // ask; late
+  wake();
+  thread_->join();
+  thread_.reset();
+  throw Error(ErrorKind::kPermission, "the sampler thread may not run under SCHED_FIFO: " + std::generic_category().message(error),
+              {}, error, "give CAP_SYS_NICE, or a limit on real-time priorities of 1 or more (ulimit -r)");
 }
 
 void Sampler::stop() noexcept {
@@ -107,49 +131,66 @@ void Sampler::stop() noexcept {
   fill_marks(now_ns(), true);  // what was added after the thread's last look: late
 }
 
-bool Sampler::ask() noexcept {
-  const std::uint32_t next = next_poll();  // before the sampler is woken: it may be faster than the asker
-  const bool was_quiet = askers_.fetch_add(1, std::memory_order_relaxed) == 0;  // ordered by wake(): ask
-  if (was_quiet) {
-    asked_poll_.store(next, std::memory_order_relaxed);
-    wake();
-  }
-  return was_quiet;
+void Sampler::ask() noexcept {
+  if (askers_.fetch_add(1, std::memory_order_seq_cst) == 0) wake();  // ask, step
 }
 
-void Sampler::release() noexcept { askers_.fetch_sub(1, std::memory_order_seq_cst); }  // quiet: pairs with add() and run()
+void Sampler::release() noexcept { askers_.fetch_sub(1, std::memory_order_relaxed); }  // noticed at the next poll
+
+void Sampler::ask_until(std::int64_t t_ns) noexcept {
+  std::int64_t before = asked_until_.load(std::memory_order_relaxed);
+  while (before < t_ns && !asked_until_.compare_exchange_weak(before, t_ns, std::memory_order_seq_cst)) {  // asleep, step
+  }
+  wake_if_asleep(now_ns() + kSoonNs);
+}
+
+void Sampler::set_mode(Mode mode, std::int64_t period_ns) noexcept {
+  mode_.store(mode, std::memory_order_relaxed);  // ordered by wake(): ask
+  period_ns_.store(period_ns, std::memory_order_relaxed);
+  wake();
+}
 
 void Sampler::wake() noexcept {
   wake_.fetch_add(1, std::memory_order_release);  // ask
   futex_wake(wake_);
 }
 
-void Sampler::wait_for_poll(std::uint32_t number, std::int64_t deadline_ns) noexcept {
-  waiting_.fetch_add(1, std::memory_order_seq_cst);  // announced before finished_ is looked at; poll() does the opposite
-  while (true) {
-    const std::uint32_t finished = finished_.load(std::memory_order_seq_cst);  // fresh
-    if (static_cast<std::int32_t>(finished - number) >= 0 || now_ns() >= deadline_ns) break;
-    futex_wait(finished_, finished, deadline_ns);
+void Sampler::wake_if_asleep(std::int64_t beyond_ns) noexcept {
+  if (asleep_until_.load(std::memory_order_seq_cst) > beyond_ns) wake();  // asleep
+}
+
+void Sampler::wait_in_step(std::int64_t deadline_ns) noexcept {
+  waiting_.fetch_add(1, std::memory_order_seq_cst);  // announced before in_step_ is looked at; say_in_step() does the opposite
+  while (in_step_.load(std::memory_order_seq_cst) == 0 && now_ns() < deadline_ns) {  // fresh, step
+    futex_wait(in_step_, 0, deadline_ns);
   }
   waiting_.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void Sampler::say_in_step() noexcept {
+  if (in_step_.load(std::memory_order_relaxed) != 0) return;  // own word
+  in_step_.store(1, std::memory_order_seq_cst);  // fresh
+  if (waiting_.load(std::memory_order_seq_cst) > 0) futex_wake(in_step_);
+}
+
 void Sampler::add(std::shared_ptr<Mark> mark) {
+  const std::int64_t t_ns = mark->t_ns();
   auto* const node = new PendingMark{std::move(mark), inbox_.load(std::memory_order_relaxed)};
   while (!inbox_.compare_exchange_weak(node->next, node, std::memory_order_seq_cst, std::memory_order_relaxed)) {  // inbox
   }
-  // A sampler that is asked polls anyway; one that has gone quiet sleeps for seconds. Quiet: this looks at askers_ after the
-  // push, run() at inbox_ after askers_, so a mark is seen by one of the two.
-  if (askers_.load(std::memory_order_seq_cst) == 0) wake();
+  wake_if_asleep(t_ns + kSoonNs);
   if (stop_.load(std::memory_order_seq_cst)) {  // late
     const std::lock_guard lock(thread_mutex_);
     if (!thread_) fill_marks(now_ns(), true);
   }
 }
 
-void Sampler::run() noexcept {
+// What the thread is to itself.
+void Sampler::settle_in() noexcept {
   const std::string name = "pp-" + source_->channels().front().source;
   ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str());
+  // The kernel lets timers of ordinary threads be 50 us late so that it can put them together.
+  ::prctl(PR_SET_TIMERSLACK, 1);
   if (const int cpu = source_->channels().front().cpu; cpu >= 0) {
     // Reading from another CPU costs an interrupt there (measured 9 to 18 us against 0.8). Where it is not allowed (a cpuset),
     // reading from afar still works.
@@ -158,55 +199,117 @@ void Sampler::run() noexcept {
     CPU_SET(static_cast<std::size_t>(cpu), &set);
     ::pthread_setaffinity_np(::pthread_self(), sizeof set, &set);
   }
-  std::int64_t last_poll_ns = now_ns();
-  std::int64_t tick_ns = 0;
-  bool was_active = false;
+}
+
+bool Sampler::is_asked_for(std::int64_t now) const noexcept {
+  return askers_.load(std::memory_order_seq_cst) > 0 || asked_until_.load(std::memory_order_seq_cst) > now ||  // asleep, step
+         pending_ != nullptr;
+}
+
+// Nobody asks any more. False: somebody does after all.
+bool Sampler::go_quiet(std::int64_t now) noexcept {
+  const std::uint32_t was_in_step = in_step_.exchange(0, std::memory_order_seq_cst);  // step
+  if (!is_asked_for(now)) return true;
+  if (was_in_step != 0) say_in_step();
+  return false;
+}
+
+void Sampler::run() noexcept {
+  settle_in();
+  Turn state{.mode = mode_.load(std::memory_order_relaxed), .period_ns = period_ns_.load(std::memory_order_relaxed)};
+  state.polled_ns = now_ns();
   while (true) {
     const std::uint32_t seen = wake_.load(std::memory_order_acquire);  // ask
     if (stop_.load(std::memory_order_relaxed)) break;
-    const bool active = askers_.load(std::memory_order_seq_cst) > 0 || pending_ != nullptr ||  // ask, quiet
-                        inbox_.load(std::memory_order_seq_cst) != nullptr;
+    const bool has_new_marks = take_inbox();
     const std::int64_t now = now_ns();
-    if (active && !was_active) tick_ns = now;
-    was_active = active;
-    const std::int64_t deadline = active ? tick_ns : last_poll_ns + kKeepAliveNs;
+    const bool was_active = state.is_active;
+    state.is_active = is_asked_for(now) || (was_active && !go_quiet(now));
+    if (state.is_active) {
+      if (!was_active) {
+        state.due_ns = now;
+        pacer_.activate(now);
+      } else if (has_new_marks && state.mode == Mode::kTrack && state.due_ns > now) {
+        state.due_ns = pacer_.hurry(now);
+      }
+      follow_mode(state, now);
+    }
+    const std::int64_t deadline = state.is_active ? state.due_ns : state.polled_ns + kKeepAliveNs;
     if (now < deadline) {
-      futex_wait(wake_, seen, deadline);
-      continue;
+      sleep_until(deadline, seen, !state.is_active);
+    } else {
+      turn(state, now);
     }
-    std::int64_t missed = 0;
-    if (active) {
-      wakeup_ns_[bucket(now - deadline)].add();
-      missed = (now - deadline) / period_ns_;
-      if (missed > 0) missed_ticks_.add(static_cast<std::uint64_t>(missed));
-      tick_ns += (missed + 1) * period_ns_;
-    }
-    poll(now, missed > 0);
-    last_poll_ns = now;
   }
+  in_step_.store(0, std::memory_order_seq_cst);  // whoever comes after the next start() waits for that
   fill_marks(now_ns(), true);
   cpu_ns_before_ += thread_cpu_ns();  // stop() holds the mutex meanwhile and joins
 }
 
-void Sampler::poll(std::int64_t before, bool late) noexcept {
-  const std::uint32_t number = begun_.load(std::memory_order_relaxed) + 1;
-  begun_.store(number, std::memory_order_relaxed);
-  source_->read(readings_);
-  const std::int64_t after = now_ns();
-  for (std::size_t i = 0; i < recorders_.size(); ++i) recorders_[i]->take(readings_[i], before, after, late);
-  polls_.add();
-  read_ns_[bucket(after - before)].add();
-  if (pending_ != nullptr || inbox_.load(std::memory_order_relaxed) != nullptr) fill_marks(after, false);
-  finished_.store(number, std::memory_order_seq_cst);  // fresh
-  if (waiting_.load(std::memory_order_seq_cst) > 0) futex_wake(finished_);
+void Sampler::follow_mode(Turn& turn, std::int64_t now) noexcept {
+  const Mode mode = mode_.load(std::memory_order_relaxed);  // ordered by wake_: ask
+  const std::int64_t period_ns = period_ns_.load(std::memory_order_relaxed);
+  if (mode == turn.mode && period_ns == turn.period_ns) return;
+  turn.mode = mode;
+  turn.period_ns = period_ns;
+  turn.due_ns = now;
+  if (mode == Mode::kTrack) pacer_.activate(now);
 }
 
-void Sampler::fill_marks(std::int64_t now, bool give_up) noexcept {
+void Sampler::sleep_until(std::int64_t deadline, std::uint32_t seen, bool is_quiet) noexcept {
+  asleep_until_.store(deadline, std::memory_order_seq_cst);  // asleep
+  const bool has_company = inbox_.load(std::memory_order_seq_cst) != nullptr || (is_quiet && is_asked_for(now_ns()));
+  if (!has_company) futex_wait(wake_, seen, deadline);
+  asleep_until_.store(0, std::memory_order_relaxed);
+}
+
+void Sampler::turn(Turn& turn, std::int64_t now) noexcept {
+  turn.polled_ns = now;
+  if (!turn.is_active) {
+    poll(now, false, INT64_MAX);
+    return;
+  }
+  std::int64_t missed = 0;
+  if (turn.mode != Mode::kSpin) wakeup_ns_[bucket(now - turn.due_ns)].add();
+  if (turn.mode == Mode::kPoll) {
+    missed = (now - turn.due_ns) / turn.period_ns;
+    if (missed > 0) missed_ticks_.add(static_cast<std::uint64_t>(missed));
+    turn.due_ns += (missed + 1) * turn.period_ns;
+  }
+  const std::int64_t after = poll(now, missed > 0, turn.mode == Mode::kTrack ? pacer_.tight_ns() : INT64_MAX);
+  if (turn.mode == Mode::kTrack) {
+    turn.due_ns = pacer_.polled(now, after, sights_);
+    if (turn.due_ns == Pacer::kPlan) turn.due_ns = pacer_.plan(after, thread_cpu_ns(), pending_ != nullptr);
+    if (!pacer_.is_in_step()) return;
+  }
+  say_in_step();
+}
+
+std::int64_t Sampler::poll(std::int64_t before, bool late, std::int64_t tight_ns) noexcept {
+  source_->read(readings_);
+  const std::int64_t after = now_ns();
+  for (std::size_t i = 0; i < recorders_.size(); ++i) {
+    sights_[i] = recorders_[i]->take(readings_[i], before, after, late, tight_ns);
+  }
+  polls_.add();
+  read_ns_[bucket(after - before)].add();
+  if (pending_ != nullptr) fill_marks(after, false);
+  return after;
+}
+
+// True: there were any.
+bool Sampler::take_inbox() noexcept {
+  if (inbox_.load(std::memory_order_relaxed) == nullptr) return false;
   for (PendingMark* node = inbox_.exchange(nullptr, std::memory_order_acquire); node != nullptr;) {  // inbox
     PendingMark* const next = node->next;
     node->next = std::exchange(pending_, node);
     node = next;
   }
+  return true;
+}
+
+void Sampler::fill_marks(std::int64_t now, bool give_up) noexcept {
+  (void)take_inbox();
   for (PendingMark** at = &pending_; *at != nullptr;) {
     PendingMark* const node = *at;
     if (!fill(*node->mark, give_up || now - node->mark->t_ns() > kGiveUpNs)) {
@@ -227,8 +330,6 @@ bool Sampler::fill(Mark& mark, bool give_up) noexcept {
   }
   return complete;
 }
-
-ChannelStats Sampler::channel_stats(std::size_t channel) const noexcept { return recorders_[channel]->stats(); }
 
 SamplerStats Sampler::stats() const noexcept {
   SamplerStats stats;

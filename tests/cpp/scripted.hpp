@@ -2,6 +2,8 @@
 // A source whose counters the test holds in its hand. The test sets readings on its thread, the sampler reads them on its own.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "core/clock.hpp"
+#include "core/sampler.hpp"
 #include "core/source.hpp"
 
 namespace powerprobe::test {
@@ -20,6 +23,13 @@ constexpr std::int64_t kHour = 3'600'000'000'000;
 
 // When a wait that ought to be over at once is given up, and the test with it. Never waited for when all is well.
 inline std::int64_t soon() { return now_ns() + 20'000 * kMs; }
+
+// Returns when a poll that began after this call is over.
+inline void poll(const Sampler& sampler) {
+  const std::int64_t deadline_ns = soon();
+  const std::uint64_t wanted = sampler.stats().polls + 2;  // one may be under way
+  while (sampler.stats().polls < wanted && now_ns() < deadline_ns) ::usleep(10);
+}
 
 struct Script {
   std::mutex mutex;

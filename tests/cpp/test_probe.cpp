@@ -31,7 +31,7 @@ struct Bench {
   std::shared_ptr<Script> second = std::make_shared<Script>();
   std::unique_ptr<Probe> probe;
 
-  explicit Bench(const SamplerOptions& options = {.period_ns = kMs / 10}) {
+  explicit Bench(const SamplerOptions& options = {.mode = Mode::kPoll, .period_ns = kMs / 10}) {
     first->readings.resize(2);
     second->readings.resize(1);
     std::vector<std::unique_ptr<Source>> sources;
@@ -91,7 +91,7 @@ TEST_CASE("energy, edges and statistics are those of the channel that was asked 
   const Bench bench;
   bench.first->set(0, {.count = 1'000'000});
   bench.probe->start();
-  bench.probe->ask(false, 0);
+  bench.probe->ask();
   bench.first->under_load(1);
   bench.second->under_load(100);
   bench.until_edges(40);
@@ -136,7 +136,7 @@ TEST_CASE("what lies before the first reading or behind the newest edge is refus
   bench.probe->start();
   bench.first->under_load(1);
   bench.second->under_load(1);
-  bench.probe->ask(false, 0);
+  bench.probe->ask();
   bench.until_edges(10);
   bench.probe->stop();
   const auto edges = bench.edges(0);
@@ -162,12 +162,12 @@ TEST_CASE("a single edge answers nothing, even when a value is never old") {
 }
 
 TEST_CASE("what the ring no longer holds is an overrun") {
-  const Bench bench({.period_ns = kMs / 50, .capacity = 1});
+  const Bench bench({.mode = Mode::kPoll, .period_ns = kMs / 50, .capacity = 1});
   const std::int64_t first_ns = bench.edges(0).front().t_ns;
   bench.first->under_load(1);
   bench.second->under_load(1);
   bench.probe->start();
-  bench.probe->ask(false, 0);
+  bench.probe->ask();
   bench.until_edges(300);
   bench.probe->stop();
   const auto edges = bench.edges(0);
@@ -180,7 +180,7 @@ TEST_CASE("past the end of a channel that went away is an error of its own, befo
   bench.first->under_load(1);
   bench.second->under_load(1);
   bench.probe->start();
-  bench.probe->ask(false, 0);
+  bench.probe->ask();
   bench.until_edges(20);
   bench.first->fail(0, ReadStatus::kGone, ENODEV);
   while (bench.probe->channel_stats(0).ended_ns == INT64_MAX) std::this_thread::yield();
@@ -229,16 +229,18 @@ TEST_CASE("a mark has one slot per channel, of all samplers") {
   }
 }
 
-TEST_CASE("a fresh ask waits until each quiet sampler has read once more") {
-  const Bench bench({.period_ns = kHour});
+TEST_CASE("waiting to be in step waits until each quiet sampler has read once more") {
+  const Bench bench({.mode = Mode::kPoll, .period_ns = kHour});
   bench.probe->start();
   const std::uint64_t first = bench.first->reads_so_far();
   const std::uint64_t second = bench.second->reads_so_far();
-  bench.probe->ask(true, soon());
+  bench.probe->ask();
+  bench.probe->wait_in_step(soon());
   CHECK(bench.first->reads_so_far() == first + 1);
   CHECK(bench.second->reads_so_far() == second + 1);
   const std::int64_t deadline_ns = soon();
-  bench.probe->ask(true, deadline_ns);  // not quiet any more: does not wait for the next tick, an hour away
+  bench.probe->ask();
+  bench.probe->wait_in_step(deadline_ns);  // not quiet any more: does not wait for the next tick, an hour away
   CHECK(now_ns() < deadline_ns);
   bench.probe->release();
   bench.probe->release();
@@ -262,7 +264,7 @@ TEST_CASE("a probe that does not run gives no marks and says what to do; what it
   bench.probe->start();
   bench.probe->start();
   CHECK(bench.probe->is_running());
-  bench.probe->ask(false, 0);
+  bench.probe->ask();
   bench.until_edges(10);
   const auto mark = bench.probe->mark(now_ns() + kHour);
   bench.probe->stop();
@@ -296,7 +298,7 @@ TEST_CASE("in a fork's child the probe does not run, says so, and its edges can 
   bench.first->under_load(1);
   bench.second->under_load(1);
   bench.probe->start();
-  bench.probe->ask(false, 0);
+  bench.probe->ask();
   bench.until_edges(10);
   bench.probe->stop();
   bench.probe->start();

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// A sampler and counters in virtual time: how late the thread wakes, how long a poll takes and when the counters step is made up,
+// so that what a pacer decides can be held against the truth, the same in every run.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <vector>
+
+#include "core/pacer.hpp"
+#include "core/source.hpp"
+
+namespace powerprobe::test {
+
+constexpr std::int64_t kMicro = 1'000;
+constexpr std::int64_t kMilli = 1'000'000;
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+// The instants at which a counter steps, in order, until after_ns and a little beyond.
+using Steps = std::vector<std::int64_t>;
+
+// Every period, shaken by up to jitter_ns either way: AMD and Broadwell are like that.
+inline Steps grid(std::int64_t period_ns, std::int64_t jitter_ns, std::int64_t until_ns, std::int64_t phase_ns = 0, unsigned seed = 1) {
+  std::mt19937_64 random(seed);
+  std::uniform_int_distribution<std::int64_t> jitter(-jitter_ns, jitter_ns);
+  Steps steps;
+  for (std::int64_t t = phase_ns + period_ns; t < until_ns + 10 * period_ns; t += period_ns) steps.push_back(t + jitter(random));
+  return steps;
+}
+
+// Each as long after the one before as those of Ice Lake-SP: quantiles of 9997 steps of a package counter, published with Alt et
+// al., "RAPL validation" (ICPE 2024).
+inline Steps ice_lake(std::int64_t until_ns, unsigned seed = 1) {
+  constexpr double kQuantile[] = {0.0, 0.01, 0.50, 0.938, 0.95, 0.99, 1.0};
+  constexpr double kStepMs[] = {0.60, 0.68, 0.88, 1.50, 1.52, 1.65, 2.83};
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<double> uniform(0.0, 1.0);
+  Steps steps;
+  double t = 0.0;
+  while (t < static_cast<double>(until_ns + 10 * kMilli)) {
+    const double u = uniform(random);
+    std::size_t i = 1;
+    while (kQuantile[i] < u) ++i;
+    t += 1e6 * (kStepMs[i - 1] + (kStepMs[i] - kStepMs[i - 1]) * (u - kQuantile[i - 1]) / (kQuantile[i] - kQuantile[i - 1]));
+    steps.push_back(static_cast<std::int64_t>(t));
+  }
+  return steps;
+}
+
+class Simulation {
+ public:
+  struct Counter {
+    Steps steps;
+    std::size_t seen = 0;             // steps before the last poll
+    std::vector<std::int64_t> error_ns;  // of each step that was located: our place for it less the truth
+    std::uint64_t passed = 0;         // steps since the count began
+  };
+
+  Simulation(Pacer& the_pacer, std::vector<Steps> steps) : pacer(the_pacer) {
+    for (Steps& each : steps) counters.push_back({std::move(each), 0, {}, 0});
+  }
+
+  // How late the thread wakes: as on a virtual machine, with a tail.
+  std::function<std::int64_t()> latency_ns = [this] {
+    const auto usual = static_cast<std::int64_t>(20'000 + random() % 6'000);
+    return random() % 100 == 0 ? usual + static_cast<std::int64_t>(random() % 200'000) : usual;
+  };
+  std::int64_t read_ns = 700;
+  std::int64_t wake_cpu_ns = 16'000;  // CPU time of going to sleep and waking up
+  bool hurry = false;
+
+  // Until that time; what is counted begins at count_from_ns.
+  void run(std::int64_t until_ns, std::int64_t count_from_ns = 0) {
+    while (now < until_ns) {
+      if (now >= count_from_ns && cpu_at_count < 0) begin_count();
+      const std::int64_t before = now;
+      now += read_ns;
+      std::vector<Sight> sights(counters.size());
+      for (std::size_t i = 0; i < counters.size(); ++i) sights[i] = look(counters[i], before);
+      polled = before;
+      cpu += read_ns + 50;
+      std::int64_t due = pacer.polled(before, now, sights);
+      if (due == Pacer::kPlan) due = pacer.plan(now, cpu, hurry);
+      now += 50;
+      if (due > now) {
+        now = due + latency_ns();
+        cpu += wake_cpu_ns;
+        ++sleeps;
+      }
+    }
+  }
+
+  void begin_count() {
+    cpu_at_count = cpu;
+    counted_from = now;
+    for (Counter& counter : counters) {
+      counter.error_ns.clear();
+      counter.passed = 0;
+    }
+  }
+
+  [[nodiscard]] double cpu_share() const {
+    return static_cast<double>(cpu - cpu_at_count) / static_cast<double>(now - counted_from);
+  }
+  [[nodiscard]] double located_share(std::size_t i = 0) const {
+    return static_cast<double>(counters[i].error_ns.size()) / static_cast<double>(counters[i].passed);
+  }
+  [[nodiscard]] double median_error_us(std::size_t i = 0) const {
+    std::vector<std::int64_t> errors = counters[i].error_ns;
+    if (errors.empty()) return 1e9;
+    for (std::int64_t& error : errors) error = std::abs(error);
+    std::nth_element(errors.begin(), errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2), errors.end());
+    return static_cast<double>(errors[errors.size() / 2]) * 1e-3;
+  }
+
+  Pacer& pacer;
+  std::vector<Counter> counters;
+  std::mt19937_64 random{7};
+  std::int64_t now = 0;
+  std::int64_t polled = 0;
+  std::int64_t cpu = 0;
+  std::uint64_t sleeps = 0;
+
+ private:
+  Sight look(Counter& counter, std::int64_t before) const {
+    const std::int64_t read_at = before + read_ns / 2;
+    std::size_t at = counter.seen;
+    while (at < counter.steps.size() && counter.steps[at] <= read_at) ++at;
+    Sight sight;
+    if (at == counter.seen) return sight;
+    sight = {.stepped = true, .t_ns = now, .gap_ns = now - polled};
+    counter.passed += at - counter.seen;
+    if (at == counter.seen + 1 && sight.gap_ns <= pacer.tight_ns()) {
+      counter.error_ns.push_back(sight.t_ns - sight.gap_ns / 2 - counter.steps[at - 1]);
+    }
+    counter.seen = at;
+    return sight;
+  }
+
+  std::int64_t cpu_at_count = -1;
+  std::int64_t counted_from = 0;
+};
+
+inline ChannelInfo counter_of(std::int64_t update_period_ns) {
+  ChannelInfo info;
+  info.name = "package-0";
+  info.joules_per_count = 6e-5;
+  info.update_period_ns = update_period_ns;
+  return info;
+}
+
+}  // namespace powerprobe::test
