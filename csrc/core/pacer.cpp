@@ -106,6 +106,7 @@ void Pacer::activate(std::int64_t now_ns) noexcept {
 
 std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::span<const Sight> sights) noexcept {
   const bool at_once = before_ns - polled_ns_ < tight_ns();  // after the poll before
+  const std::int64_t before_last_ns = std::exchange(before_ns_, before_ns);
   if (at_once) {
     read_ns_ += (after_ns - before_ns - read_ns_) / 16;
   } else if (due_ns_ != 0) {
@@ -122,6 +123,7 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
       continue;
     }
     if (!at_once) pace.is_unbroken = false;
+    pace.hole_ns = std::max(pace.hole_ns, before_ns - before_last_ns);
     if (!pace.is_waited_for && pace.wake_ns <= before_ns) begin(pace, before_ns, at_once);
     see(pace, sights[i]);
     if (pace.is_waited_for && after_ns >= pace.give_up_ns) give_up(pace);
@@ -169,7 +171,7 @@ void Pacer::see(Pace& pace, const Sight& sight) noexcept {
   const bool is_known = pace.cadence.is_in_phase() && pace.cadence.is_learned();
   const bool is_tight = sight.gap_ns <= tight_ns();
   // Not seen as it came, but looked at so often since the step before that this says where it steps all the same.
-  const bool is_coarse = !is_tight && !is_known && sight.gap_ns <= since_last_ns / 8;
+  const bool is_coarse = !is_tight && !is_known && std::exchange(pace.hole_ns, 0) <= since_last_ns / 8;
   if (is_tight || is_coarse) {
     locate(pace, sight.t_ns - sight.gap_ns / 2, is_coarse);
     if (is_coarse) pace.guard.needed(sight.gap_ns);
@@ -195,7 +197,7 @@ void Pacer::locate(Pace& pace, std::int64_t place_ns, bool is_coarse) noexcept {
   if (!is_coarse && std::exchange(pace.is_coarse, false)) pace.guard = Guard();  // from now on it can be shorter
   pace.is_coarse |= is_coarse;
   if (cadence.is_in_phase() && cadence.is_learned() && !is_coarse) {
-    pace.guard.needed(cadence.nearest_ns(place_ns) - place_ns + latency_ns_);
+    if (can_be_helped(pace)) pace.guard.needed(cadence.nearest_ns(place_ns) - place_ns + latency_ns_);
     const std::int64_t passed = std::llround(static_cast<double>(place_ns - cadence.last_ns()) / cadence.period_ns());
     const std::int64_t unseen = passed - 1 - pace.late_since;
     if (unseen > 0) pace.skipped.add(static_cast<std::uint64_t>(unseen));
@@ -216,11 +218,18 @@ void Pacer::give_up(Pace& pace) noexcept {
   finish(pace);
 }
 
+// A thread that was held up for longer than that does not get there in time by waking up earlier.
+bool Pacer::can_be_helped(const Pace& pace) const noexcept {
+  return static_cast<double>(latency_ns_) < pace.cadence.period_ns() / 4;
+}
+
 void Pacer::come_late(Pace& pace) noexcept {
   pace.late.add();
   ++pace.late_since;
   // How early the step came cannot be known, only that more was needed than there was.
-  pace.guard.needed(std::max(pace.guard.ns() + kUs, latency_ns_ + std::lround(2.0 * pace.cadence.spread_ns())));
+  if (can_be_helped(pace)) {
+    pace.guard.needed(std::max(pace.guard.ns() + kUs, latency_ns_ + std::lround(2.0 * pace.cadence.spread_ns())));
+  }
   if (pace.late_since >= kLost) pace.cadence.lose_phase();
 }
 

@@ -104,6 +104,7 @@ class Pacer {
     std::int64_t give_up_ns = 0;
     std::int64_t last_step_ns = 0;  // seen at all, well or not
     std::int64_t last_gap_ns = 0;
+    std::int64_t hole_ns = 0;       // the longest time between two polls since then
     std::int64_t passed_ns = 0;     // the last step that is known to be over: when it came, or was to come
     std::uint32_t steps_wanted = 1;  // until the wait is over
     std::uint32_t fruitless = 0;     // waits in a row in which it did not move at all
@@ -130,6 +131,7 @@ class Pacer {
   void locate(Pace& pace, std::int64_t place_ns, bool is_coarse) noexcept;
   void give_up(Pace& pace) noexcept;
   void finish(Pace& pace) noexcept;
+  [[nodiscard]] bool can_be_helped(const Pace& pace) const noexcept;
   void come_late(Pace& pace) noexcept;
   void charge(std::int64_t now_ns, std::int64_t cpu_ns) noexcept;
   void plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept;
@@ -140,7 +142,8 @@ class Pacer {
   std::int64_t period_ns_;
   std::int64_t allowed_ns_ = 0;      // the budget of all together is overdrawn until then
   std::int64_t due_ns_ = 0;          // when the next poll is due, as was said last; 0: nothing was said
-  std::int64_t polled_ns_ = 0;       // end of the last poll
+  std::int64_t before_ns_ = 0;       // begin of the last poll
+  std::int64_t polled_ns_ = 0;       // its end
   std::int64_t latency_ns_ = 0;      // how late the last poll came that was not at once
   std::int64_t read_ns_ = 1'000;     // how long a poll takes, in bursts
   std::int64_t cpu_ns_ = 0;          // when last planned
