@@ -113,9 +113,9 @@ def _resting_probe() -> powerprobe.Probe:
 
 def _filled(count: int) -> _core.Probe:
     """A probe at rest whose ring holds at least that many edges."""
-    probe = _core.Probe([powerprobe.replay([_ALWAYS_NEW])], 1, count)  # a period that is always over
+    probe = _core.Probe([powerprobe.replay([_ALWAYS_NEW])], "poll", 1, count)  # a period that is always over
     probe.start()
-    probe.ask(False, 0.0)
+    probe.ask()
     deadline = time.monotonic() + 60.0
     while len(probe.view(0)) < count and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -41,7 +41,8 @@ def shared_probe(
         is_wide = not set(chosen) <= set(select(found.channels, None))
         probe = _probes.get((key, is_wide))
         if probe is None:
-            probe = Probe("*" if is_wide else None, history=_HISTORY, discovery=found).start()
+            probe = Probe("*" if is_wide else None, history=_HISTORY, discovery=found)
+            probe._start()
             _probes[key, is_wide] = probe
     return probe, tuple(chosen)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import sys
@@ -46,6 +47,10 @@ def measure(
 
     All share one probe of this process, which is made at the first use (about 0.1 s) and stopped at exit. May be nested
     and used in any thread; each use makes a `Measurement` of its own.
+
+    Only the counters' steps around the begin and the end are waited for; in between the probe sleeps. When it is not awake
+    already, beginning takes until the counters have stepped once (1 ms with RAPL), so that the begin lies right behind an
+    edge. Ending never waits.
 
     Args:
         channels: what to measure: a name, a pattern ("package-*"; "*" for all) or several. None: all but the counters of
@@ -172,10 +177,11 @@ class Measurement:
         self.channels = channels
         self._probe = probe
         self._tree = probe._tree_of(channels)
-        self._usage = probe._begin_asking(channels)
-        self._is_asking = True
+        self._usage = probe._begin(channels)
         self._start = probe._mark()
         self.start_ns = self._start.t_ns
+        probe._watch(self.start_ns)
+        self._is_watched = True
         self._end_ns: int | None = None
         self._end: _core.Mark | None = None
         self._failure = ""
@@ -187,17 +193,23 @@ class Measurement:
             try:
                 self._end = self._probe._mark()
                 self._end_ns = self._end.t_ns
-                self._usage = self._probe._end_asking(self.channels, self._usage)
+                self._usage = self._probe._end(self.channels, self._usage)
             except PowerprobeError as error:  # the probe was closed or left behind by a fork: an answer, like any other
                 self._end_ns = self._end_ns or _core.now_ns()
                 self._failure = error.message
                 self._usage = {}
-            self._is_asking = False
+            self._stop_watching()
         return self
 
+    def _stop_watching(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            with contextlib.suppress(PowerprobeError):  # left behind by a fork
+                self._probe._unwatch()
+
     def __del__(self) -> None:
-        if getattr(self, "_is_asking", False):  # begun and never ended: the samplers need not go on
-            self._probe._stop_asking()
+        if getattr(self, "_is_watched", False):  # begun and never ended: the samplers need not go on
+            self._stop_watching()
 
     # ---- The answer
 
@@ -278,7 +290,7 @@ class Measurement:
 
     @property
     def losses(self) -> dict[str, int]:
-        """What happened meanwhile: `dropped` edges, `missed_ticks` of the samplers, `retries`, `resets` and `wraps`.
+        """What happened meanwhile: `dropped` and `late` edges, `missed_ticks` of the samplers, `retries`, `resets` and `wraps`.
 
         Only a reset loses energy; the others cost sharpness of the bounds at most. Empty when the probe was closed
         before the end.

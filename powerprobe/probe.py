@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
     from .measurement import Measure, Measurement
 
+_MODES = ("track", "poll", "spin")
 _PERIODS = (1e-5, 1.0)
+_USUAL_PERIOD = 1e-3  # seconds; also how often the counters of processors step
 _MOST_EDGES = 1 << 28  # per channel: 8 GiB
-_FRESH = 0.5  # seconds: the longest wait for the first polls of a probe that was quiet
+_FRESH = 0.5  # seconds: the longest wait until a probe that was quiet knows where the counters are
+_LINGER_NS = 20_000_000  # how long after its begin a measurement asks for the counters' steps; a shorter one gets them all
 _LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe that is closed
 _SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
 
@@ -82,17 +85,30 @@ class Probe:
             the counters of single cores ("core-0-7").
         sources: names of the sources to consider, and opened sources such as `replay()` gives. None: all that this
             machine has.
-        period: seconds between two readings, 10e-6 to 1.
-        history: seconds for which edges are kept, at least; about 32 bytes for each period and channel.
+        period: seconds between two readings, 10e-6 to 1, for mode "poll". None: 1e-3.
+        history: seconds for which edges are kept, at least; about 32 bytes for each step of a counter.
         strict: True refuses estimates; None does what POWERPROBE_STRICT says.
+        mode: how the counters are looked at while the probe is open; `set_mode()` changes it.
+
+            - "track": each step is waited for and so located to about a microsecond. Takes some percent of a core.
+            - "poll": at a fixed rate, whatever the counters do. For long quiet recordings.
+            - "spin": without a pause, each sampler on a core of its own. For short bursts.
+
+            None: "poll" where a period is given, else "track".
+        budget: the share of one core that tracking may take for each source, above 0 and up to 1. What does not fit into
+            it is let pass: every n-th step is waited for (`stats()` has `skipped`).
+        realtime: True runs the samplers under SCHED_FIFO, so that other programs do not make them late.
+        lock_memory: True keeps the history from being paged out.
         discovery: the result of `discover()` to use instead of a search.
 
     Raises:
         BadArgument, TypeError: an argument that cannot be; the message names it.
-        PermissionDenied, Unavailable: nothing can be read here, with all reasons and the remedy.
+        PermissionDenied, Unavailable: nothing can be read here, with all reasons and the remedy; or lock_memory (here) or
+            realtime (in `start()`) are not allowed.
 
     Attributes:
         channels: names of the channels, a tuple.
+        mode: "track", "poll" or "spin".
         refusals: sources that cannot be used here (a tuple; empty when only opened sources were given).
     """
 
@@ -100,20 +116,28 @@ class Probe:
         self,
         channels: str | Iterable[str] | None = None,
         sources: str | _core.Source | Iterable[str | _core.Source] | None = None,
-        period: float = 1e-3,
+        period: float | None = None,
         history: float = 60.0,
         strict: bool | None = None,
         *,
+        mode: str | None = None,
+        budget: float = 0.07,
+        realtime: bool = False,
+        lock_memory: bool = False,
         discovery: Discovery | None = None,
     ) -> None:
-        period_ns = round(_seconds("period", period, *_PERIODS) * 1e9)
-        capacity = math.ceil(_seconds("history", history, 0.0, math.inf) * 1e9 / period_ns) + 16
+        self.mode = _mode(mode if mode is not None else "track" if period is None else "poll")
+        self._period_ns = _period_ns(self.mode, period)
+        budget = _number("budget", budget)
+        if not 0.0 < budget <= 1.0:
+            raise BadArgument(f"budget must be above 0 and at most 1, a share of one core, not {budget}")
+        capacity = math.ceil(_seconds("history", history, 0.0, math.inf) * 1e9 / self._period_ns) + 16
         if capacity > _MOST_EDGES:
             raise BadArgument(
-                f"history: {history} s every {period} s is more than the {_MOST_EDGES} edges that a ring holds"
+                f"history: {history} s every {self._period_ns * 1e-9:g} s is more than the {_MOST_EDGES} edges that a ring holds"
             )
         names, opened, self.refusals = _open(channels, sources, strict, discovery)
-        self._native = _core.Probe(opened, period_ns, capacity)
+        self._native = _core.Probe(opened, self.mode, self._period_ns, capacity, budget, realtime, lock_memory)
         found = self._native.channels
         self._infos = {c.name: c for c in found if c.name in names}
         self._index = {c.name: i for i, c in enumerate(found) if c.name in names}
@@ -130,19 +154,39 @@ class Probe:
     # ---- Life
 
     def start(self) -> Self:
-        """Starts the samplers; returns when each has read once more. Calling it again changes nothing.
+        """Starts the samplers; returns when they know where the counters are (some ms). Calling it again changes nothing.
 
         Raises:
             Unavailable: the probe was closed, or the system gives no thread.
+            PermissionDenied: realtime is not allowed.
         """
+        if self._start():
+            self._native.ask()
+            self._native.wait_in_step(_FRESH)
+        return self
+
+    def _start(self) -> bool:
+        """The samplers only, which then look at the counters where a measurement asks for it. False: they run already."""
         with self._lock:
             if self._is_closed:
                 raise Unavailable("this probe was closed", remedy="make a new one")
-            if not self._is_open:
-                self._native.start()
-                self._is_open = True
-                self._native.ask(True, _FRESH)
-        return self
+            if self._is_open:
+                return False
+            self._native.start()
+            self._is_open = True
+        return True
+
+    def set_mode(self, mode: str, period: float | None = None) -> None:
+        """Changes how the counters are looked at, at once; see the class. `period` is for "poll".
+
+        Raises:
+            BadArgument: no such mode, or a period that cannot be.
+        """
+        mode = _mode(mode)
+        period_ns = _period_ns(mode, period)
+        with self._lock:
+            self._native.set_mode(mode, period_ns)
+            self.mode, self._period_ns = mode, period_ns
 
     def close(self) -> None:
         """Waits for the last edges (0.1 s at most), then stops the samplers. Calling it again changes nothing."""
@@ -265,15 +309,18 @@ class Probe:
     def stats(self) -> dict[str, object]:
         """What the probe has seen and what it costs, since it was made.
 
-        A dict with `running`; `cpu_seconds` (CPU time of all samplers); `channels`: by name, each with `edges` stored,
-        `dropped`, `wraps`, `resets`, `retries`, `health` ("ok", "retrying", "gone", "fatal"), `error` (errno),
-        `ended_ns`; and `samplers`: a list, each with `channels`, `polls`, `missed_ticks`, `cpu_seconds` and the
+        A dict with `running`; `mode`; `cpu_seconds` (CPU time of all samplers); `channels`: by name, each with `edges`
+        stored, `dropped`, `wraps`, `resets`, `retries`, `health` ("ok", "retrying", "gone", "fatal"), `error` (errno),
+        `ended_ns`, and what tracking came to: steps `caught` as they came, `late` (waited for, but they had come before),
+        `skipped` (not waited for: the budget did not allow it), the `period_ns` learned, `spread_ns` (how far from where
+        they are expected steps come) and `guard_ns` (how long before that the sampler wakes up); and `samplers`: a list, each with `channels`, `polls`, `missed_ticks`, `cpu_seconds` and the
         histograms `wakeup_ns` (how late it woke) and `read_ns` (how long readings took), whose bucket i counts
         [2^i, 2^(i+1)) ns.
         """
         samplers = self._native.sampler_stats()
         return {
             "running": self._native.running,
+            "mode": self.mode,
             "cpu_seconds": sum(sampler["cpu_seconds"] for sampler in samplers),
             "channels": {name: self._native.channel_stats(i) for name, i in self._index.items()},
             "samplers": samplers,
@@ -314,29 +361,32 @@ class Probe:
                     f"{name}: the counter did not step in the {seconds:g} s after the end of an interval"
                 )
 
-    # A measurement asks for polls at the probe's rate from its begin to its end, and marks both; the samplers fill the marks in.
+    # A measurement asks for the steps around its begin and its end, and marks both; the samplers fill the marks in.
 
     def _tree_of(self, channels: tuple[str, ...]) -> Tree:
         return self._tree if channels == self.channels else Tree(self._infos.values(), channels)
 
-    def _begin_asking(self, channels: tuple[str, ...]) -> dict[str, float]:
+    def _begin(self, channels: tuple[str, ...]) -> dict[str, float]:
         if not self._native.running:
             raise Unavailable("this probe is not running", remedy="start it, or use it inside its with block")
-        self._native.ask(True, _FRESH)
+        self._native.ask_until(_core.now_ns() + _LINGER_NS)
+        self._native.wait_in_step(_FRESH)
         return self._usage(channels)
 
-    def _end_asking(self, channels: tuple[str, ...], begin: dict[str, float]) -> dict[str, float]:
-        self._stop_asking()
-        return {name: value - begin[name] for name, value in self._usage(channels).items()}
+    def _watch(self, since_ns: int) -> None:
+        self._native.watch(since_ns)
 
-    def _stop_asking(self) -> None:
-        self._native.release()
+    def _unwatch(self) -> None:
+        self._native.unwatch()
+
+    def _end(self, channels: tuple[str, ...], begin: dict[str, float]) -> dict[str, float]:
+        return {name: value - begin[name] for name, value in self._usage(channels).items()}
 
     def _usage(self, channels: tuple[str, ...]) -> dict[str, float]:
         samplers = self._native.sampler_stats()
         stats = [self._native.channel_stats(self._index[name]) for name in channels]
         usage: dict[str, float] = {
-            name: sum(s[name] for s in stats) for name in ("dropped", "retries", "resets", "wraps")
+            name: sum(s[name] for s in stats) for name in ("dropped", "late", "retries", "resets", "wraps")
         }
         usage["missed_ticks"] = sum(s["missed_ticks"] for s in samplers)
         usage["cpu_seconds"] = sum(s["cpu_seconds"] for s in samplers)
@@ -409,13 +459,34 @@ def _open(
     return chosen, [*(found.open(surveyed) if surveyed else ()), *opened], found.refusals
 
 
-def _seconds(name: str, value: float, low: float, high: float) -> float:
+def _mode(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"mode must be a str, not {type(name).__name__}")
+    if name not in _MODES:
+        raise BadArgument(f"mode must be one of {', '.join(_MODES)}, not {name!r}")
+    return name
+
+
+def _period_ns(mode: str, period: float | None) -> int:
+    if period is None:
+        return round(_USUAL_PERIOD * 1e9)
+    if mode != "poll":
+        raise BadArgument(f"period is for mode 'poll'; in mode {mode!r} the counters say when they are read")
+    return round(_seconds("period", period, *_PERIODS) * 1e9)
+
+
+def _number(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    return float(value)
+
+
+def _seconds(name: str, value: float, low: float, high: float) -> float:
+    value = _number(name, value)
     if not low <= value <= high:  # also NaN
         limit = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
         raise BadArgument(f"{name} must be {limit} seconds, not {value}")
-    return float(value)
+    return value
 
 
 def _instants(name: str, value: npt.ArrayLike) -> npt.NDArray[np.int64]:

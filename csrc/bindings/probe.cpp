@@ -88,8 +88,21 @@ py::array view(const Probe& probe, std::size_t channel, std::int64_t count) {
   return array;
 }
 
-py::dict stats(const ChannelStats& stats) {
+Mode mode_of(const std::string& name) {
+  if (name == "track") return Mode::kTrack;
+  if (name == "poll") return Mode::kPoll;
+  if (name == "spin") return Mode::kSpin;
+  throw Error(ErrorKind::kBadArgument, "mode must be 'track', 'poll' or 'spin', not '" + name + "'");
+}
+
+py::dict stats(const ChannelStats& stats, const PaceStats& pace) {
   py::dict result;
+  result["caught"] = pace.caught;
+  result["late"] = pace.late;
+  result["skipped"] = pace.skipped;
+  result["period_ns"] = pace.period_ns;
+  result["spread_ns"] = pace.spread_ns;
+  result["guard_ns"] = pace.guard_ns;
   result["edges"] = stats.edges;
   result["dropped"] = stats.dropped;
   result["wraps"] = stats.wraps;
@@ -121,8 +134,11 @@ py::list sampler_stats(const Probe& probe) {
   return result;
 }
 
-std::unique_ptr<Probe> make_probe(const py::sequence& opened, std::int64_t period_ns, std::size_t capacity) {
+std::unique_ptr<Probe> make_probe(const py::sequence& opened, const std::string& mode, std::int64_t period_ns,
+                                  std::size_t capacity, double budget, bool realtime, bool lock_memory) {
   if (period_ns < 1) throw Error(ErrorKind::kBadArgument, "period_ns must be at least 1");
+  if (!(budget > 0.0 && budget <= 1.0)) throw Error(ErrorKind::kBadArgument, "budget must be above 0 and at most 1");
+  const SamplerOptions options{mode_of(mode), period_ns, capacity, budget, realtime, lock_memory};
   std::vector<std::unique_ptr<Source>> sources;
   for (const py::handle& source : opened) {
     sources.push_back(source.cast<OpenedSource&>().take());
@@ -131,7 +147,7 @@ std::unique_ptr<Probe> make_probe(const py::sequence& opened, std::int64_t perio
     }
   }
   const WithoutGil unlocked;
-  return std::make_unique<Probe>(std::move(sources), SamplerOptions{period_ns, capacity});
+  return std::make_unique<Probe>(std::move(sources), options);
 }
 
 }  // namespace
@@ -171,7 +187,8 @@ void bind_probe(py::module_& m) {
       }, py::arg("timeout"));
 
   py::class_<Probe>(m, "Probe")
-      .def(py::init(&make_probe), py::arg("sources"), py::arg("period_ns"), py::arg("capacity"))
+      .def(py::init(&make_probe), py::arg("sources"), py::arg("mode"), py::arg("period_ns"), py::arg("capacity"),
+           py::arg("budget") = SamplerOptions{}.budget, py::arg("realtime") = false, py::arg("lock_memory") = false)
       .def_property_readonly("channels", [](const Probe& probe) {
         std::vector<ChannelInfo> channels = probe.channels();
         nest(channels);
@@ -180,11 +197,18 @@ void bind_probe(py::module_& m) {
       .def_property_readonly("running", &Probe::is_running)
       .def("start", &Probe::start)
       .def("stop", &Probe::stop, py::call_guard<WithoutGil>())
-      .def("ask", [](Probe& probe, bool fresh, double timeout) {
+      .def("ask", &Probe::ask)
+      .def("ask_until", &Probe::ask_until, py::arg("t_ns"))
+      .def("watch", &Probe::watch, py::arg("since_ns"))
+      .def("unwatch", &Probe::unwatch)
+      .def("wait_in_step", [](Probe& probe, double timeout) {
         const std::int64_t deadline = deadline_after(timeout);
         const WithoutGil unlocked;
-        probe.ask(fresh, deadline);
-      }, py::arg("fresh"), py::arg("timeout"))
+        probe.wait_in_step(deadline);
+      }, py::arg("timeout"))
+      .def("set_mode", [](Probe& probe, const std::string& mode, std::int64_t period_ns) {
+        probe.set_mode(mode_of(mode), period_ns);
+      }, py::arg("mode"), py::arg("period_ns"))
       .def("release", &Probe::release)
       .def("mark", [](Probe& probe, std::optional<std::int64_t> t_ns) {
         return std::const_pointer_cast<Mark>(probe.mark(t_ns ? *t_ns : now_ns()));
@@ -206,7 +230,7 @@ void bind_probe(py::module_& m) {
       .def("view", &view, py::arg("channel"), py::arg("count") = -1)
       .def("channel_stats", [](const Probe& probe, std::size_t channel) {
         check_channel(probe, channel);
-        return stats(probe.channel_stats(channel));
+        return stats(probe.channel_stats(channel), probe.pace_stats(channel));
       }, py::arg("channel"))
       .def("sampler_stats", &sampler_stats);
 }

@@ -61,7 +61,9 @@ void Cadence::fit() noexcept {
         static_cast<double>(last_ns() - oldest.t_ns) / static_cast<double>(steps_[newest_].number - oldest.number);
   }
   from_line_.offset_ns = (times - from_line_.period_ns * numbers) / count;
-  if (is_regular()) period_ns_ = believed().period_ns;
+  if (!is_regular()) return;
+  was_regular_ = true;
+  period_ns_ = believed().period_ns;
 }
 
 std::int64_t Cadence::next_ns(std::int64_t t_ns) const noexcept {

@@ -26,7 +26,7 @@ class Cadence {
 
   // Whether two steps in a row were ever seen, so that the period is the counter's own; and so often that it is well known.
   [[nodiscard]] bool is_learned() const noexcept { return pairs_ > 0; }
-  [[nodiscard]] bool is_well_learned() const noexcept { return pairs_ >= kWindow || is_regular(); }
+  [[nodiscard]] bool is_well_learned() const noexcept { return pairs_ >= kWindow || was_regular_; }
   [[nodiscard]] bool is_in_phase() const noexcept { return count_ > 0; }
   [[nodiscard]] double period_ns() const noexcept { return period_ns_; }
   // How far from where they were expected steps come, on average.
@@ -67,6 +67,7 @@ class Cadence {
   std::size_t count_ = 0;  // of steps_, since the phase was lost
   double period_ns_;
   std::size_t pairs_ = 0;  // of steps in a row; no more than kWindow
+  bool was_regular_ = false;
   Way from_last_, from_line_;
 };
 

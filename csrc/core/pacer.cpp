@@ -30,7 +30,7 @@ constexpr std::uint32_t kLost = 4;
 constexpr std::int64_t kCreditNs = 50 * kMs;
 
 // And overdrawn, by those who are in a hurry, by no more than what is made good again in that time.
-constexpr std::int64_t kDebtNs = 100 * kMs;
+constexpr std::int64_t kDebtNs = 500 * kMs;
 
 // Everything is looked at as often as this at least, so that bounds stay narrow where steps are let pass.
 constexpr std::int64_t kHeartbeatNs = 20 * kMs;
@@ -159,7 +159,8 @@ void Pacer::begin(Pace& pace, std::int64_t now_ns, bool at_once) noexcept {
   pace.has_moved = false;
   pace.began_ns = now_ns;
   pace.is_charged |= pace.is_waited_for;
-  pace.steps_wanted = pace.cadence.is_well_learned() || pace.expected_ns != 0 || pace.kind == Kind::kStamped ? 1 : 2;
+  const bool knows_enough = pace.kind == Kind::kStamped ? pace.cadence.is_learned() : pace.cadence.is_well_learned();
+  pace.steps_wanted = knows_enough || pace.expected_ns != 0 ? 1 : 2;
 }
 
 void Pacer::see(Pace& pace, const Sight& sight) noexcept {
@@ -295,8 +296,10 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
     pace.wake_ns = now_ns + kRestNs;
     return;
   }
-  if (pace.kind == Kind::kStamped && pace.last_gap_ns <= kBlurredNs && cadence.is_in_phase()) {
-    pace.wake_ns = cadence.next_ns(now_ns) + std::llround(cadence.spread_ns()) + kMarginNs;
+  if (pace.kind == Kind::kStamped && pace.last_gap_ns <= kBlurredNs && is_known) {
+    // Where no expectation holds, so often that hardly any step is followed by another unseen.
+    const bool is_even = cadence.spread_ns() < cadence.period_ns() / 8;
+    pace.wake_ns = is_even ? next_ns(pace, now_ns) + std::llround(2 * cadence.spread_ns()) + kMarginNs : now_ns + period_ns * 3 / 4;
     return;
   }
   pace.only_looked_at = false;

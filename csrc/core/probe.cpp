@@ -55,6 +55,14 @@ void Probe::ask_until(std::int64_t t_ns) noexcept {
   for (auto& sampler : samplers_) sampler->ask_until(t_ns);
 }
 
+void Probe::watch(std::int64_t since_ns) noexcept {
+  for (auto& sampler : samplers_) sampler->watch(since_ns);
+}
+
+void Probe::unwatch() noexcept {
+  for (auto& sampler : samplers_) sampler->unwatch();
+}
+
 void Probe::wait_in_step(std::int64_t deadline_ns) noexcept {
   for (auto& sampler : samplers_) sampler->wait_in_step(deadline_ns);
 }

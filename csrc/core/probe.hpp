@@ -33,7 +33,10 @@ class Probe {
   void release() noexcept;
   void ask_until(std::int64_t t_ns) noexcept;
 
-  // After one of these: waits (bounded by deadline_ns) until every sampler has located its counters, so that the instant after it
+  void watch(std::int64_t since_ns) noexcept;  // see Sampler
+  void unwatch() noexcept;
+
+  // After an ask: waits (bounded by deadline_ns) until every sampler has located its counters, so that the instant after it
   // has an edge close before it.
   void wait_in_step(std::int64_t deadline_ns) noexcept;
 

@@ -24,6 +24,10 @@ namespace {
 // 1 kW (two sources of the fact: the driver's code and a run over emulated registers).
 constexpr std::int64_t kKeepAliveNs = 4'000'000'000;
 
+// While something is measured, looks are so far apart: this part of the time that it has lasted, but no less than that.
+constexpr std::int64_t kLookShare = 32;
+constexpr std::int64_t kLookNs = 1'000'000;
+
 // Who comes while the sampler sleeps wakes it, unless it will wake up by itself sooner than this.
 constexpr std::int64_t kSoonNs = 2'000'000;
 
@@ -144,6 +148,19 @@ void Sampler::ask_until(std::int64_t t_ns) noexcept {
   wake_if_asleep(now_ns() + kSoonNs);
 }
 
+void Sampler::watch(std::int64_t since_ns) noexcept {
+  watched_since_ns_.store(since_ns, std::memory_order_relaxed);
+  watchers_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Sampler::unwatch() noexcept { watchers_.fetch_sub(1, std::memory_order_relaxed); }
+
+std::int64_t Sampler::look_after_ns(std::int64_t polled_ns) const noexcept {
+  if (watchers_.load(std::memory_order_relaxed) == 0) return kKeepAliveNs;
+  const std::int64_t lasted_ns = polled_ns - watched_since_ns_.load(std::memory_order_relaxed);
+  return std::clamp(lasted_ns / kLookShare, kLookNs, kKeepAliveNs);
+}
+
 void Sampler::set_mode(Mode mode, std::int64_t period_ns) noexcept {
   mode_.store(mode, std::memory_order_relaxed);  // ordered by wake(): ask
   period_ns_.store(period_ns, std::memory_order_relaxed);
@@ -234,7 +251,7 @@ void Sampler::run() noexcept {
       }
       follow_mode(state, now);
     }
-    const std::int64_t deadline = state.is_active ? state.due_ns : state.polled_ns + kKeepAliveNs;
+    const std::int64_t deadline = state.is_active ? state.due_ns : state.polled_ns + look_after_ns(state.polled_ns);
     if (now < deadline) {
       sleep_until(deadline, seen, !state.is_active);
     } else {

@@ -89,6 +89,12 @@ class Sampler {
   // The same until an instant, with nothing to give back.
   void ask_until(std::int64_t t_ns) noexcept;
 
+  // While something that began at since_ns is being measured: also unasked it now and then looks at the counters, after each
+  // thirty-second part of the time that this has lasted, so that what was used until its end is bounded from below. Calls nest;
+  // the latest since_ns counts.
+  void watch(std::int64_t since_ns) noexcept;
+  void unwatch() noexcept;
+
   // Waits until the counters have been located since somebody asks (in kTrack; else until they have been read), or the deadline.
   void wait_in_step(std::int64_t deadline_ns) noexcept;
 
@@ -124,6 +130,7 @@ class Sampler {
   void become_realtime();
   [[nodiscard]] bool is_asked_for(std::int64_t now) const noexcept;
   [[nodiscard]] bool go_quiet(std::int64_t now) noexcept;
+  [[nodiscard]] std::int64_t look_after_ns(std::int64_t polled_ns) const noexcept;
   void follow_mode(Turn& turn, std::int64_t now) noexcept;
   void sleep_until(std::int64_t deadline, std::uint32_t seen, bool is_quiet) noexcept;
   void turn(Turn& turn, std::int64_t now) noexcept;
@@ -147,6 +154,8 @@ class Sampler {
   std::atomic<PendingMark*> inbox_{nullptr};    // inbox, asleep
   std::atomic<std::uint32_t> askers_{0};        // ask, step
   std::atomic<std::int64_t> asked_until_{0};    // ask, asleep, step
+  std::atomic<std::uint32_t> watchers_{0};      // relaxed: noticed when the sampler next goes to sleep; an ask goes before it
+  std::atomic<std::int64_t> watched_since_ns_{0};  // the same
   std::atomic<Mode> mode_;                      // ask
   std::atomic<std::int64_t> period_ns_;         // ask
   std::atomic<bool> stop_{false};               // ask, late

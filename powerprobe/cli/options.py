@@ -21,8 +21,10 @@ def names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> lis
     return parts or None
 
 
-def seconds(_: click.Context, __: click.Parameter, value: str) -> float:
-    """A callback: a time with a unit, or in seconds."""
+def seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A callback: a time with a unit, or in seconds; None where it is not given."""
+    if value is None:
+        return None
     try:
         return parse_seconds(value)
     except ValueError as error:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 from collections.abc import Sequence
@@ -48,10 +49,8 @@ from .tables import stat_tables
 @click.option(
     "--period",
     callback=seconds,
-    default="1ms",
-    show_default=True,
     metavar="TIME",
-    help="How often to look, such as 500us.",
+    help="Read the counters all the time, so often (such as 500us), and not only around the begin and the end.",
 )
 @json_option
 @click.option(
@@ -77,7 +76,7 @@ def stat_command(
     channels: list[str] | None,
     sources: list[str] | None,
     strict: bool,
-    period: float,
+    period: float | None,
     as_json: bool,
     path: str | None,
     root: str | None,
@@ -102,8 +101,12 @@ def stat_command(
         raise click.UsageError("--replay takes the place of the machine: neither --sources nor --root goes with it")
     output = Output(path, sys.stderr)
     wanted = repeat or 1
-    with _probe(channels, sources, strict or None, period, root, replay_file) as probe, Signals() as signals:
+    with contextlib.closing(_probe(channels, sources, strict or None, period, root, replay_file)) as probe, Signals() as signals:
         try:
+            if period is None:
+                probe._start()
+            else:
+                probe.start()
             runs, last = _runs(command, wanted, warmup, probe, signals)
         except StartError as error:
             print(f"powerprobe: {error}", file=sys.stderr)
@@ -122,7 +125,7 @@ def _probe(
     channels: list[str] | None,
     sources: list[str] | None,
     strict: bool | None,
-    period: float,
+    period: float | None,
     root: str | None,
     replay_file: str | None,
 ) -> Probe:

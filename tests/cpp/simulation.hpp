@@ -18,6 +18,8 @@ constexpr std::int64_t kMicro = 1'000;
 constexpr std::int64_t kMilli = 1'000'000;
 constexpr std::int64_t kSecond = 1'000'000'000;
 
+constexpr std::int64_t kStart = 100 * kMilli;  // of the simulation: a while after the clock's, as on any machine
+
 // The instants at which a counter steps, in order, until after_ns and a little beyond.
 using Steps = std::vector<std::int64_t>;
 
@@ -81,7 +83,7 @@ class Simulation {
       for (std::size_t i = 0; i < counters.size(); ++i) sights[i] = look(counters[i], before);
       polled = before;
       cpu += read_ns + 50;
-      std::int64_t due = pacer.polled(before, now, sights);
+      due = pacer.polled(before, now, sights);
       if (due == Pacer::kPlan) due = pacer.plan(now, cpu, hurry);
       now += 50;
       if (due > now) {
@@ -118,8 +120,9 @@ class Simulation {
   Pacer& pacer;
   std::vector<Counter> counters;
   std::mt19937_64 random{7};
-  std::int64_t now = 0;
-  std::int64_t polled = 0;
+  std::int64_t now = kStart;
+  std::int64_t polled = 0;  // begin of the last poll
+  std::int64_t due = 0;     // of the next, as the pacer said
   std::int64_t cpu = 0;
   std::uint64_t sleeps = 0;
 

@@ -94,7 +94,7 @@ def test_json_has_the_documented_keys(played: list[str]) -> None:
         assert set(record) == RECORD
     assert set(result["command_cpu"]) == COMMAND_CPU
     assert set(result["overhead"]) == {"cpu_seconds", "cpu_share"}
-    assert set(result["losses"]) == {"dropped", "missed_ticks", "retries", "resets", "wraps"}
+    assert set(result["losses"]) == {"dropped", "late", "missed_ticks", "retries", "resets", "wraps"}
     assert result["unknown"] == {}
     assert result["seconds"] == pytest.approx((result["end_ns"] - result["start_ns"]) * 1e-9)
 

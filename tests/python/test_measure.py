@@ -515,7 +515,7 @@ def test_printed_it_is_an_aligned_table_in_the_order_of_the_tree(probe: pp.Probe
 
 def test_begun_and_forgotten_the_samplers_need_not_go_on(probe: pp.Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     released: list[str] = []
-    monkeypatch.setattr(pp.Probe, "_stop_asking", lambda self: released.append("once"))
+    monkeypatch.setattr(pp.Probe, "_unwatch", lambda self: released.append("once"))
     probe.measure().begin()
     gc.collect()
     assert released == ["once"]

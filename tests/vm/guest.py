@@ -82,7 +82,8 @@ def idle(source: str, channel: str, seconds: float) -> dict[str, object]:
     begin.wait(5.0)
     native.release()  # what start() asked for: nobody asks from here on
     time.sleep(seconds)
-    native.ask(True, 5.0)
+    native.ask()
+    native.wait_in_step(5.0)
     end, stop = native.mark(), truth.read()
     end.wait(5.0)
     index = list(probe.channels).index(channel)

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+#include "core/pacer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "simulation.hpp"
+
+using namespace powerprobe;
+using namespace powerprobe::test;
+
+namespace {
+
+constexpr double kBudget = 0.07;
+constexpr std::int64_t kEnd = 6 * kSecond;
+
+// Ten seconds of tracking these counters; what is counted begins after the first.
+struct Tracked {
+  Pacer pacer;
+  Simulation simulation;
+
+  static std::vector<ChannelInfo> infos(std::size_t count, std::int64_t expected_ns) {
+    return std::vector<ChannelInfo>(count, counter_of(expected_ns));
+  }
+
+  explicit Tracked(std::vector<Steps> steps, double budget = kBudget, std::int64_t expected_ns = kMilli)
+      : pacer(infos(steps.size(), expected_ns), budget, kMilli), simulation(pacer, std::move(steps)) {
+    pacer.activate(kStart);
+  }
+  // How long from now until the end of the poll with which it was in step.
+  std::int64_t until_in_step() {
+    const std::int64_t begin = simulation.now;
+    while (!pacer.is_in_step()) simulation.run(simulation.now + 1);
+    return simulation.polled + simulation.read_ns - begin;
+  }
+  Tracked& run() {
+    simulation.run(kEnd, kSecond);
+    return *this;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a guard is long enough for all but three of the last sixty-four") {
+  Guard guard;
+  for (int i = 0; i < 200; ++i) guard.needed(i % 64 < 60 ? 10'000 : 500'000);  // four of them: one too many
+  CHECK(guard.ns() > 500'000);
+  for (int i = 0; i < 200; ++i) guard.needed(i % 64 < 61 ? 10'000 : 500'000);
+  CHECK(guard.ns() < 20'000);
+}
+
+TEST_CASE("a metronome is caught nearly always, for little") {
+  Tracked tracked({grid(kMilli, 0, kEnd)});
+  const Simulation& simulation = tracked.run().simulation;
+  CHECK(simulation.located_share() > 0.97);
+  CHECK(simulation.median_error_us() < 0.5);
+  CHECK(simulation.cpu_share() < 0.03);
+  const PaceStats stats = tracked.pacer.stats(0);
+  CHECK(stats.period_ns == doctest::Approx(1e6).epsilon(1e-4));
+  CHECK(stats.caught > 5000);
+  CHECK(stats.guard_ns < 60'000);
+}
+
+TEST_CASE("a counter that shakes by 20 us is caught nine times in ten within the budget") {
+  Tracked tracked({grid(kMilli, 20 * kMicro, kEnd)});
+  const Simulation& simulation = tracked.run().simulation;
+  CHECK(simulation.located_share() > 0.9);
+  CHECK(simulation.median_error_us() < 0.5);
+  CHECK(simulation.cpu_share() < 0.06);
+}
+
+TEST_CASE("whatever the counters do, the budget is kept and what is seen is seen well") {
+  const Steps fine = grid(kMilli, 5 * kMicro, kEnd);
+  for (const double budget : {0.01, 0.03, 0.07, 0.3}) {
+    for (const std::vector<Steps>& steps : std::vector<std::vector<Steps>>{
+             {ice_lake(kEnd)},
+             {ice_lake(kEnd, 1), ice_lake(kEnd, 2)},
+             {grid(50 * kMicro, kMicro, kEnd)},
+             {grid(kMilli, 350 * kMicro, kEnd)},
+             {fine, grid(kMilli, 5 * kMicro, kEnd, 200 * kMicro), grid(kMilli, 5 * kMicro, kEnd, 500 * kMicro)},
+             {fine, {}}}) {
+      Tracked tracked(steps, budget);
+      const Simulation& simulation = tracked.run().simulation;
+      CAPTURE(budget);
+      CAPTURE(steps.size());
+      CHECK(simulation.cpu_share() < budget * 1.03 + 0.002);
+      for (std::size_t i = 0; i < steps.size(); ++i) {
+        if (steps[i].empty()) continue;
+        CHECK(simulation.located_share(i) > 0.01);
+        CHECK(simulation.median_error_us(i) < 0.5);
+      }
+    }
+  }
+}
+
+TEST_CASE("steps that the budget does not allow to wait for are counted") {
+  Tracked tracked({grid(kMilli, 20 * kMicro, kEnd)}, 0.02);
+  tracked.run();
+  const PaceStats stats = tracked.pacer.stats(0);
+  CHECK(stats.skipped > 1000);
+  CHECK(stats.caught + stats.late + stats.skipped == doctest::Approx(5900).epsilon(0.1));
+}
+
+TEST_CASE("channels that step at different moments each get their share, the last one too") {
+  std::vector<Steps> steps;
+  for (const std::int64_t phase : {0, 200, 500, 700}) steps.push_back(grid(kMilli, 5 * kMicro, kEnd, phase * kMicro));
+  Tracked tracked(steps);
+  const Simulation& simulation = tracked.run().simulation;
+  for (std::size_t i = 0; i < 4; ++i) CHECK(simulation.located_share(i) > 0.6);
+}
+
+TEST_CASE("what one channel does not need others may use") {
+  Tracked tracked({grid(kMilli, 20 * kMicro, kEnd), grid(100 * kMilli, 0, kEnd)}, 0.05);
+  CHECK(tracked.run().simulation.located_share(0) > 0.9);  // alone it takes 4 %, half the budget is 2.5
+}
+
+TEST_CASE("a slow counter is found with pauses, whether its period was announced or not") {
+  for (const std::int64_t expected_ns : {100 * kMilli, std::int64_t{0}}) {
+    Tracked tracked({grid(100 * kMilli, 100 * kMicro, kEnd)}, kBudget, expected_ns);
+    const Simulation& simulation = tracked.run().simulation;
+    CHECK(simulation.located_share() > 0.6);
+    CHECK(simulation.cpu_share() < 0.04);
+    CHECK(tracked.pacer.stats(0).period_ns == doctest::Approx(1e8).epsilon(0.01));
+  }
+}
+
+TEST_CASE("a counter that rests costs next to nothing, and is caught again when it moves") {
+  Steps steps = grid(kMilli, 5 * kMicro, 8 * kSecond);
+  std::erase_if(steps, [](std::int64_t t) { return t > kSecond && t < 5 * kSecond; });
+  Tracked tracked({steps});
+  tracked.simulation.run(1'300 * kMilli);
+  tracked.simulation.begin_count();
+  tracked.simulation.run(5 * kSecond);
+  CHECK(tracked.simulation.cpu_share() < 0.004);
+  tracked.simulation.run(5'100 * kMilli);
+  tracked.simulation.begin_count();
+  tracked.simulation.run(6 * kSecond);
+  CHECK(tracked.simulation.located_share() > 0.9);
+}
+
+TEST_CASE("a counter that jumps in its phase is found again") {
+  Steps steps = grid(kMilli, 0, 2 * kSecond);
+  std::erase_if(steps, [](std::int64_t t) { return t > 2 * kSecond; });
+  for (const std::int64_t t : grid(kMilli, 0, 3 * kSecond, 370 * kMicro)) steps.push_back(2 * kSecond + t);
+  Tracked tracked({steps});
+  tracked.simulation.run(2'100 * kMilli);
+  tracked.simulation.begin_count();
+  tracked.simulation.run(3 * kSecond);
+  CHECK(tracked.simulation.located_share() > 0.95);
+}
+
+TEST_CASE("after activation it is in step as soon as every counter was seen to step, and needs to learn only once") {
+  Tracked tracked({grid(kMilli, 0, kEnd), grid(kMilli, 0, kEnd, 400 * kMicro)});
+  CHECK_FALSE(tracked.pacer.is_in_step());
+  const std::int64_t first_ns = tracked.until_in_step();
+  CHECK(first_ns > 2 * kMilli);  // two steps of each
+  CHECK(first_ns < 3 * kMilli);
+  tracked.simulation.run(300 * kMilli);
+  tracked.pacer.activate(tracked.simulation.now);
+  CHECK_FALSE(tracked.pacer.is_in_step());
+  CHECK(tracked.until_in_step() < 1'100 * kMicro);  // one
+}
+
+TEST_CASE("a counter known to rest holds up no activation") {
+  Tracked tracked({grid(kMilli, 0, kEnd), {}});
+  tracked.simulation.run(2 * kSecond);
+  tracked.pacer.activate(tracked.simulation.now);
+  CHECK(tracked.until_in_step() < 1'100 * kMicro);
+}
+
+TEST_CASE("who is in a hurry gets the next step although the budget is overdrawn") {
+  Tracked tracked({ice_lake(kEnd)}, 0.01);
+  Simulation& simulation = tracked.simulation;
+  do {
+    simulation.run(simulation.now + 1);
+  } while (simulation.due < simulation.polled + 5 * kMilli);
+  CHECK(tracked.pacer.hurry(simulation.polled + kMilli) < simulation.polled + 2 * kMilli);
+}
+
+TEST_CASE("a thread that is often held up for milliseconds still catches what can be caught") {
+  Tracked tracked({grid(kMilli, 0, kEnd)});
+  std::mt19937_64 random(3);
+  tracked.simulation.latency_ns = [&] {
+    return static_cast<std::int64_t>(random() % 5 == 0 ? 4'000'000 : 20'000 + random() % 5'000);
+  };
+  const Simulation& simulation = tracked.run().simulation;
+  CHECK(simulation.located_share() > 0.4);  // every fifth time four steps are over when it wakes
+  CHECK(tracked.pacer.stats(0).guard_ns < 100'000);
+}
+
+TEST_CASE("a channel that has ended is waited for no more") {
+  Pacer pacer(Tracked::infos(2, kMilli), kBudget, kMilli);
+  pacer.activate(0);
+  std::vector<Sight> sights(2);
+  sights[0].ended = true;
+  sights[1].ended = true;
+  CHECK(pacer.polled(0, 1000, sights) == Pacer::kPlan);
+  CHECK(pacer.plan(1000, 0, false) > kMilli);
+  CHECK(pacer.is_in_step());
+}
+
+TEST_CASE("an estimate has no steps and is looked at at the given rate") {
+  ChannelInfo info = counter_of(10 * kMilli);
+  info.provenance = Provenance::kEstimated;
+  Pacer pacer(std::vector{info}, kBudget, kMilli);
+  pacer.activate(0);
+  CHECK(pacer.polled(0, 1000, std::vector<Sight>{{.stepped = true, .t_ns = 1000, .gap_ns = 1000}}) == Pacer::kPlan);
+  CHECK(pacer.is_in_step());
+  CHECK(pacer.plan(1000, 0, false) == 1000 + 10 * kMilli);
+}
+
+// The hardware says when they came: one look after each is enough, until its clock and ours have drifted apart.
+TEST_CASE("stamped steps are looked at once each, and waited for only when their place has blurred") {
+  ChannelInfo info = counter_of(kMilli);
+  info.stamp_tick_ns = 10.0;
+  Pacer pacer(std::vector{info}, kBudget, kMilli);
+  pacer.activate(0);
+  const Steps steps = grid(kMilli, 0, kEnd);
+  std::size_t seen = 0;
+  std::int64_t now = 0;
+  std::int64_t blurred_ns = 0;
+  std::uint64_t polls = 0;
+  std::uint64_t located = 0;
+  std::int64_t before_last = 0;
+  while (now < 2 * kSecond) {
+    const std::int64_t before = now;
+    now += 700;
+    ++polls;
+    Sight sight;
+    std::size_t at = seen;
+    while (steps[at] <= before) ++at;
+    if (at > seen) {
+      // As StampMap does: as well as the polls saw it, or as the last one that was seen well and the drift since.
+      blurred_ns = std::min(blurred_ns + 1'200, now - before_last);
+      sight = {.stepped = true, .t_ns = steps[at - 1] + blurred_ns / 2, .gap_ns = blurred_ns};
+      ++located;
+    }
+    before_last = before;
+    seen = at;
+    std::int64_t due = pacer.polled(before, now, std::vector{sight});
+    if (due == Pacer::kPlan) due = pacer.plan(now, now / 100, false);
+    now = due > now ? due + 20'000 : now + 50;
+  }
+  CHECK(located > 1'950);
+  CHECK(polls < 20'000);  // 2000 looks, and some hundred waits of 100 us at the most
+  CHECK(blurred_ns < 25'000);
+}
