@@ -16,6 +16,7 @@
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/futex.hpp"
+#include "core/stamp.hpp"
 
 namespace powerprobe {
 namespace {
@@ -46,6 +47,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
       is_realtime_(options.realtime),
       readings_(source_->channels().size()),
       sights_(source_->channels().size()),
+      read_clocks_(source_->channels().size(), StampMap(1.0, 0)),
       pacer_(source_->channels(), options.budget, options.period_ns),
       mode_(options.mode),
       period_ns_(options.period_ns) {
@@ -305,8 +307,19 @@ void Sampler::turn(Turn& turn, std::int64_t now) noexcept {
 std::int64_t Sampler::poll(std::int64_t before, bool late, std::int64_t tight_ns) noexcept {
   source_->read(readings_);
   const std::int64_t after = now_ns();
+  // A thread that is held up on its way out of the system call must not blur when the counter was read. Counters that were read
+  // together share their clock.
+  std::int64_t first_ns = before;
+  std::int64_t last_ns = after;
+  std::uint64_t clock_ns = 0;
   for (std::size_t i = 0; i < recorders_.size(); ++i) {
-    sights_[i] = recorders_[i]->take(readings_[i], before, after, late, tight_ns);
+    if (readings_[i].clock_ns != clock_ns) {
+      clock_ns = readings_[i].clock_ns;
+      const StampMap::Located located = read_clocks_[i].locate(clock_ns, before, after);
+      last_ns = located.t_ns;
+      first_ns = located.t_ns - located.gap_ns;
+    }
+    sights_[i] = recorders_[i]->take(readings_[i], first_ns, last_ns, late, tight_ns);
   }
   polls_.add();
   read_ns_[bucket(after - before)].add();

@@ -17,6 +17,7 @@
 #include "core/recorder.hpp"
 #include "core/ring.hpp"
 #include "core/source.hpp"
+#include "core/stamp.hpp"
 
 namespace powerprobe {
 
@@ -148,6 +149,7 @@ class Sampler {
   std::vector<std::unique_ptr<Recorder>> recorders_;
   std::vector<Reading> readings_;
   std::vector<Sight> sights_;  // what the last poll saw
+  std::vector<StampMap> read_clocks_;  // by channel: of sources that say when they read it, on CLOCK_MONOTONIC
   Pacer pacer_;
   PendingMark* pending_ = nullptr;  // sampler thread; when there is none, who holds thread_mutex_
 

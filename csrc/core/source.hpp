@@ -56,6 +56,7 @@ struct Reading {
   std::uint64_t stamp = 0;  // hardware time of the counter's last update; only with stamp_tick_ns
   ReadStatus status = ReadStatus::kOk;
   int error = 0;  // errno of a reading that failed
+  std::uint64_t clock_ns = 0;  // of a clock of the source, at the very moment of reading; 0: it has none
 };
 
 // Opening is the constructor's business and may throw Error; reading never throws. A source is opened on any thread and

@@ -116,6 +116,8 @@ void PerfEvents::read_group(Group& group, std::span<Reading> out) noexcept {
   for (std::size_t i = 0; i < group.size; ++i) {
     out[i] = {};
     out[i].count = buffer_[kHeaderWords + i] ^ kSignBit;
+    // The kernel brings it up to date right before it reads the counters, interrupts off (kernel/events/core.c).
+    out[i].clock_ns = buffer_[1];
   }
 }
 

@@ -62,6 +62,9 @@ class Tree : public powerprobe::Tree {
 constexpr const char* kTsc = "event=0x00";
 constexpr const char* kSmi = "event=0x04";  // system management interrupts: a counter that stands still
 
+// An event of the kernel's own that counts nothing at all (PERF_TYPE_SOFTWARE, PERF_COUNT_SW_DUMMY).
+inline powerprobe::PerfEvent dummy(int cpu) { return {1, 9, cpu}; }
+
 inline std::int64_t raw_clock_ns() {
   timespec t;
   ::clock_gettime(CLOCK_MONOTONIC_RAW, &t);
@@ -86,6 +89,14 @@ inline std::optional<std::string> missing() {
 #else
   return "only x86 has the msr PMU";
 #endif
+}
+
+// The same for kSmi, which only Intel's processors have.
+inline std::optional<std::string> missing_smi() {
+  if (const auto reason = missing()) return reason;
+  powerprobe::PerfEvents events;
+  if (events.add({msr_type(), 4, 0}) == 0) return std::nullopt;
+  return "this processor does not count system management interrupts, the one event of the msr PMU that stands still";
 }
 
 // TSC ticks per second, from the instruction itself and not by way of what is tested. The narrowest of some brackets.

@@ -57,7 +57,7 @@ TEST_CASE("events of one CPU are one group and one system call, each with its ow
   SKIP_WITHOUT_MSR_PMU();
   PerfEvents events;
   REQUIRE(events.add(tsc()) == 0);
-  REQUIRE(events.add({one_watt::msr_type(), 4, 0}) == 0);  // stands still
+  REQUIRE(events.add(one_watt::dummy(0)) == 0);  // stands still
   REQUIRE(events.add(tsc()) == 0);
 
   const auto first = read_all(events);
@@ -78,7 +78,7 @@ TEST_CASE("an event that cannot join leads a group of its own and keeps its plac
     MESSAGE("skipped: this machine has one CPU");
     return;
   }
-  REQUIRE(events.add({one_watt::msr_type(), 4, 1}) == 0);
+  REQUIRE(events.add(one_watt::dummy(1)) == 0);
   REQUIRE(events.add(tsc(0)) == 0);
 
   const auto first = read_all(events);

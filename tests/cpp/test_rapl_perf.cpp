@@ -19,11 +19,12 @@ using one_watt::kTsc;
 
 namespace {
 
-#define SKIP_WITHOUT_MSR_PMU()                   \
-  if (const auto reason = one_watt::missing()) { \
-    MESSAGE("skipped: " << *reason);             \
-    return;                                      \
+#define SKIP_IF(missing)                 \
+  if (const auto reason = missing) {     \
+    MESSAGE("skipped: " << *reason);     \
+    return;                              \
   }
+#define SKIP_WITHOUT_MSR_PMU() SKIP_IF(one_watt::missing())
 
 constexpr double kRaplScale = 1.0 / 4294967296.0;
 
@@ -411,7 +412,7 @@ TEST_CASE("an event that the kernel refuses does not take the others down") {
 }
 
 TEST_CASE("a platform counter that stands still is refused, and of several the one that moves is taken") {
-  SKIP_WITHOUT_MSR_PMU();
+  SKIP_IF(one_watt::missing_smi());
   const Server tree;
   tree.power("energy-pkg", kTsc, one_watt_scale());
   tree.power("energy-psys", kSmi, one_watt_scale());
@@ -437,7 +438,7 @@ TEST_CASE("a platform counter that stands still is refused, and of several the o
 }
 
 TEST_CASE("a count without a hardware unit has no modulus; one that stands still takes over its package's") {
-  SKIP_WITHOUT_MSR_PMU();
+  SKIP_IF(one_watt::missing_smi());
   const Server tree;
   tree.power("energy-pkg", kTsc, one_watt_scale());
   CHECK(channel(tree.find(), "package-0").modulus == 0);

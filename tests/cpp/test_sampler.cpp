@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -250,6 +251,44 @@ TEST_CASE("a reading that takes long may show what was there when it began") {
     CHECK(edge.gap_ns > edge.read_ns);
     CHECK(edge.gap_ns <= edge.read_ns + kMs);
   }
+}
+
+namespace {
+
+// Moves at each reading, says when it was read on a clock of its own, and comes back late from each tenth.
+class HeldUp : public Source {
+ public:
+  HeldUp() { channels_.push_back(kPackage); }
+  [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept override { return channels_; }
+  void read(std::span<Reading> out) noexcept override {
+    out[0] = {.count = ++reads, .clock_ns = static_cast<std::uint64_t>(now_ns() - kEpoch)};
+    if (reads % 10 == 0) ::usleep(3'000);
+  }
+  static constexpr std::int64_t kEpoch = 1'000'000'000;
+  std::uint64_t reads = 0;
+
+ private:
+  std::vector<ChannelInfo> channels_;
+};
+
+}  // namespace
+
+TEST_CASE("a thread that is held up after the reading does not blur when the counter was read") {
+  Sampler sampler(std::make_unique<HeldUp>(), 0, {.mode = Mode::kPoll, .period_ns = kMs / 5});
+  sampler.start();
+  sampler.ask();
+  while (sampler.stats().polls < 200) ::usleep(1000);
+  sampler.stop();
+  const Lease lease = sampler.ring(0)->lease();
+  std::size_t slow = 0;
+  std::size_t blurred = 0;
+  for (const Edge& edge : lease.edges()) {
+    const bool is_slow = std::lround(edge.joules * 1e3) % 10 == 9;  // the total begins at the first reading
+    slow += is_slow;
+    blurred += is_slow && edge.gap_ns > 3 * kMs;
+  }
+  CHECK(slow >= 10);
+  CHECK(blurred <= slow / 2);  // all of them, if the way back counted
 }
 
 TEST_CASE("wraps and resets are counted, flagged and kept apart") {
