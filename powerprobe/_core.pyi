@@ -192,6 +192,8 @@ class Probe:
     def channel_stats(self, channel: int) -> dict[str, Any]:
         """edges, dropped, wraps, resets, retries, health ("ok", "retrying", "gone", "fatal"), error, ended_ns (or None), caught,
         late, skipped, period_ns, spread_ns, guard_ns."""
+    def usage(self, channels: Sequence[int]) -> dict[str, float]:
+        """dropped, late, resets, retries and wraps of these channels, missed_ticks and cpu_seconds of all samplers."""
     def sampler_stats(self) -> list[dict[str, Any]]:
         """One per sampler: channels (names), polls, missed_ticks, cpu_seconds, wakeup_ns, read_ns (histograms: bucket i counts
         [2^i, 2^(i+1)) ns)."""

@@ -32,7 +32,9 @@ _PERIODS = (1e-5, 1.0)
 _USUAL_PERIOD = 1e-3  # seconds; also how often the counters of processors step
 _MOST_EDGES = 1 << 28  # per channel: 8 GiB
 _FRESH = 0.5  # seconds: the longest wait until a probe that was quiet knows where the counters are
-_LINGER_NS = 20_000_000  # how long after its begin a measurement asks for the counters' steps; a shorter one gets them all
+_LINGER_NS = (
+    20_000_000  # how long after its begin a measurement asks for the counters' steps; a shorter one gets them all
+)
 _LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe that is closed
 _SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
 
@@ -383,14 +385,7 @@ class Probe:
         return {name: value - begin[name] for name, value in self._usage(channels).items()}
 
     def _usage(self, channels: tuple[str, ...]) -> dict[str, float]:
-        samplers = self._native.sampler_stats()
-        stats = [self._native.channel_stats(self._index[name]) for name in channels]
-        usage: dict[str, float] = {
-            name: sum(s[name] for s in stats) for name in ("dropped", "late", "retries", "resets", "wraps")
-        }
-        usage["missed_ticks"] = sum(s["missed_ticks"] for s in samplers)
-        usage["cpu_seconds"] = sum(s["cpu_seconds"] for s in samplers)
-        return usage
+        return self._native.usage([self._index[name] for name in channels])
 
     def _mark(self) -> _core.Mark:
         return self._native.mark()

@@ -114,6 +114,37 @@ py::dict stats(const ChannelStats& stats, const PaceStats& pace) {
   return result;
 }
 
+// What a measurement notes at its two ends: sums over these channels, and over all samplers.
+py::dict usage(const Probe& probe, const std::vector<std::size_t>& channels) {
+  ChannelStats sum;
+  std::uint64_t late = 0;
+  for (const std::size_t channel : channels) {
+    check_channel(probe, channel);
+    const ChannelStats stats = probe.channel_stats(channel);
+    sum.dropped += stats.dropped;
+    sum.retries += stats.retries;
+    sum.resets += stats.resets;
+    sum.wraps += stats.wraps;
+    late += probe.pace_stats(channel).late;
+  }
+  std::uint64_t missed_ticks = 0;
+  std::int64_t cpu_ns = 0;
+  for (std::size_t sampler = 0; sampler < probe.sampler_count(); ++sampler) {
+    const SamplerStats stats = probe.sampler_stats(sampler);
+    missed_ticks += stats.missed_ticks;
+    cpu_ns += stats.cpu_ns;
+  }
+  py::dict result;
+  result["dropped"] = sum.dropped;
+  result["late"] = late;
+  result["missed_ticks"] = missed_ticks;
+  result["resets"] = sum.resets;
+  result["retries"] = sum.retries;
+  result["wraps"] = sum.wraps;
+  result["cpu_seconds"] = static_cast<double>(cpu_ns) * 1e-9;
+  return result;
+}
+
 py::list sampler_stats(const Probe& probe) {
   py::list result;
   for (std::size_t sampler = 0; sampler < probe.sampler_count(); ++sampler) {
@@ -232,6 +263,7 @@ void bind_probe(py::module_& m) {
         check_channel(probe, channel);
         return stats(probe.channel_stats(channel), probe.pace_stats(channel));
       }, py::arg("channel"))
+      .def("usage", &usage, py::arg("channels"))
       .def("sampler_stats", &sampler_stats);
 }
 

@@ -101,7 +101,10 @@ def stat_command(
         raise click.UsageError("--replay takes the place of the machine: neither --sources nor --root goes with it")
     output = Output(path, sys.stderr)
     wanted = repeat or 1
-    with contextlib.closing(_probe(channels, sources, strict or None, period, root, replay_file)) as probe, Signals() as signals:
+    with (
+        contextlib.closing(_probe(channels, sources, strict or None, period, root, replay_file)) as probe,
+        Signals() as signals,
+    ):
         try:
             if period is None:
                 probe._start()
