@@ -59,7 +59,7 @@ class Regions:
     def __add__(self, later: Regions) -> Regions:
         both = Regions(self._tree, self.channels)
         both.names = self.names + later.names
-        for field in ("start_ns", "end_ns", "items", "thread", "depth", "joules", "lower", "upper"):
+        for field in _ARRAYS:
             setattr(both, field, np.concatenate([getattr(self, field), getattr(later, field)]))
         return both
 
@@ -70,6 +70,21 @@ class Regions:
         """One `RegionSummary` for each name, in the order of their first ends."""
         labels = np.array(self.names)
         return {name: RegionSummary(self, labels == name) for name in dict.fromkeys(self.names)}
+
+    def by_thread(self) -> dict[int, Regions]:
+        """The regions of each thread by themselves, by `threading.get_ident()`, in the order of their first ends.
+
+        A region's energy is all that the channels counted while it ran. So regions that ran at the same time, nested or in
+        several threads, each have the whole of it, and their sum counts it more than once.
+        """
+        return {thread: self._chosen(self.thread == thread) for thread in dict.fromkeys(self.thread.tolist())}
+
+    def _chosen(self, chosen: npt.NDArray[np.bool_]) -> Regions:
+        part = Regions(self._tree, self.channels)
+        part.names = tuple(np.array(self.names, dtype=object)[chosen])
+        for field in _ARRAYS:
+            setattr(part, field, getattr(self, field)[chosen])
+        return part
 
     def __repr__(self) -> str:
         return f"<Regions: {len(self)} of {len(set(self.names))} names>"
@@ -135,6 +150,7 @@ class RegionSummary:
         return f"<RegionSummary: {self.count} regions, {self.total:.4g} J, {self.joules_per_item:.4g} J per item>"
 
 
+_ARRAYS = ("start_ns", "end_ns", "items", "thread", "depth", "joules", "lower", "upper")
 _RECORD = np.dtype(
     [("start_ns", "i8"), ("end_ns", "i8"), ("items", "f8"), ("thread", "u8"), ("name", "u4"), ("depth", "u4")]
 )

@@ -100,6 +100,15 @@ def test_every_thread_has_its_own_depth(probe: pp.Probe) -> None:
         # of one thread, the energies of what is inside lie before the end of what is around it
         assert (regions.start_ns[own] <= regions.start_ns[inside]).all()
         assert (regions.end_ns[inside] <= regions.end_ns[own]).all()
+    parts = regions.by_thread()
+    assert sum(len(part) for part in parts.values()) == len(regions)
+    for thread, part in parts.items():
+        assert set(part.thread.tolist()) == {thread}
+        assert len(part.summary()) == 2  # a worker's own two names
+        assert part.joules.shape == (2 * turns, 3)
+        here = regions.thread == thread
+        assert part.names == tuple(names[here])
+        assert np.array_equal(part.joules, regions.joules[here])
 
 
 def test_later_calls_add_what_has_ended_since(probe: pp.Probe) -> None:
