@@ -445,6 +445,34 @@ TEST_CASE("many short intervals in any order: the same as the reference") {
   }
 }
 
+// Questions so large that they are shared among threads, cut so that no part ends where a batch does.
+TEST_CASE("a very large question has the same answers as its parts") {
+  std::mt19937_64 random(5);
+  const auto edges = make_edges(5000, Steps::kUneven, 0, random);
+  const EnergyModel model{.quantum_joules = kQuantum, .max_watts = 16.0};
+  constexpr std::size_t kCount = (1 << 17) + 77;
+  for (const bool sorted : {false, true}) {
+    const Intervals all = random_intervals(edges, kCount, sorted, random);
+    std::vector<double> joules(kCount), lower(kCount), upper(kCount);
+    std::vector<std::uint32_t> flags(kCount);
+    energies_between(edges, model, all.starts, all.ends, sorted, {joules, lower, upper, flags});
+    std::size_t wrong = 0;
+    for (std::size_t from = 0; from < kCount; from += 1001) {
+      const std::size_t size = std::min<std::size_t>(1001, kCount - from);
+      std::vector<double> part_joules(size), part_lower(size), part_upper(size);
+      std::vector<std::uint32_t> part_flags(size);
+      const auto part = [&](const auto& whole) { return std::span(whole).subspan(from, size); };
+      energies_between(edges, model, part(all.starts), part(all.ends), sorted, {part_joules, part_lower, part_upper, part_flags});
+      for (std::size_t i = 0; i < size; ++i) {
+        wrong += !same(joules[from + i], part_joules[i]) || !same(lower[from + i], part_lower[i]) ||
+                 !same(upper[from + i], part_upper[i]) || flags[from + i] != part_flags[i];
+      }
+    }
+    CAPTURE(sorted);
+    CHECK(wrong == 0);
+  }
+}
+
 TEST_CASE("a pause as long as all edges together does not lead the index astray") {
   std::mt19937_64 random(3);
   auto edges = make_edges(1000, Steps::kUneven, 0, random);
@@ -517,6 +545,40 @@ TEST_CASE("the truth lies within the bounds, for any load, jitter and lost edges
       CHECK(bounded == 2000);
     }
   }
+}
+
+TEST_CASE("the range of many intervals is found wherever the order breaks, and for any numbers") {
+  std::vector<std::int64_t> ascending(10'000);
+  std::iota(ascending.begin(), ascending.end(), 0);
+  const IntervalsRange whole = intervals_range(ascending, ascending);
+  CHECK(whole.sorted);
+  CHECK(whole.first_ns == 0);
+  CHECK(whole.last_ns == 9999);
+  for (const std::size_t at : {1u, 4095u, 4096u, 4097u, 9998u, 9999u}) {
+    CAPTURE(at);
+    auto starts = ascending;
+    starts[at] = -1;
+    CHECK_FALSE(intervals_range(starts, ascending).sorted);
+    CHECK(intervals_range(starts, ascending).first_ns == -1);
+    CHECK(intervals_range(starts, ascending).backwards == -1);
+    auto ends = ascending;
+    ends[at] = static_cast<std::int64_t>(at) - 1;
+    CHECK(intervals_range(ascending, ends).backwards == static_cast<std::ptrdiff_t>(at));
+    starts = ascending;
+    std::swap(starts[at], starts[at - 1]);
+    CHECK_FALSE(intervals_range(starts, std::vector<std::int64_t>(10'000, 20'000)).sorted);
+    ends = std::vector<std::int64_t>(10'000, 20'000);
+    ends[at - 1] = 20'001;
+    CHECK_FALSE(intervals_range(ascending, ends).sorted);
+    CHECK(intervals_range(ascending, ends).last_ns == 20'001);
+  }
+  constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const std::vector<std::int64_t> extremes{kLeast, 0, kMost};
+  CHECK(intervals_range(extremes, extremes).sorted);
+  CHECK_FALSE(intervals_range(std::vector<std::int64_t>{1, kLeast}, std::vector<std::int64_t>{1, 2}).sorted);
+  CHECK(intervals_range(std::vector<std::int64_t>{1, kMost}, std::vector<std::int64_t>{2, kLeast}).backwards == 1);
+  CHECK(intervals_range({}, {}).backwards == -1);
 }
 
 TEST_CASE("the range of many intervals: earliest, latest, order, and the first that is backwards") {
