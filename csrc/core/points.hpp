@@ -132,7 +132,9 @@ class Points {
   void answer(std::int64_t start_ns, std::int64_t end_ns, Index start, Index end, const Energies& out, std::size_t i) const noexcept {
     const Point from = on(start, start_ns);
     const Point to = on(end, end_ns);
-    const Energy energy = between(from, to, limits_);
+    put(between(from, to, limits_), out, i);
+  }
+  static void put(const Energy& energy, const Energies& out, std::size_t i) noexcept {
     out.joules[i] = energy.joules;
     out.lower[i] = energy.lower;
     out.upper[i] = energy.upper;

@@ -26,11 +26,16 @@ class Steps {
     double before = first > 0 ? static_cast<double>(edges[first - 1].t_ns - origin_ns_) : 0.0;
     std::uint32_t segments = 0;
     Index count = 0;
-    for (std::int64_t t_ns = origin_ns_; t_ns <= last_ns || count < 2; ++count) {
-      if (count == most) return false;
+    Index beyond = 0;
+    for (std::int64_t t_ns = origin_ns_; beyond < kBeyond; ++count) {
+      if (count == most) {
+        if (beyond == 0) return false;
+        break;
+      }
       const Edge& edge = edges[first + count];
       __builtin_prefetch(edges + std::min(first + count + kAhead, points.last()));
       t_ns = edge.t_ns;
+      beyond += static_cast<Index>(t_ns > last_ns);
       const auto time = static_cast<double>(t_ns - origin_ns_);
       const auto gap = static_cast<double>(static_cast<std::int64_t>(edge.gap_ns));
       since_ns_[count] = static_cast<std::uint64_t>(t_ns - origin_ns_);
@@ -101,6 +106,7 @@ class Steps {
  private:
   static constexpr Index kMost = 320;
   static constexpr Index kAtOnce = 4;
+  static constexpr Index kBeyond = 3;  // edges after the last instant: the next, and a few that may bound in its stead
   // How far ahead memory is asked for. The processor's own prefetch stops at the end of each page (128 edges).
   static constexpr Index kAhead = 256;
 
@@ -121,9 +127,36 @@ class Steps {
   }
 
   // Not inlined: it would take the registers of everything around it.
-  [[gnu::noinline]] void answer_hard(std::int64_t start_ns, std::int64_t end_ns, std::size_t start, std::size_t end, const Energies& out,
-                                     std::size_t at) const noexcept {
-    points_->answer(start_ns, end_ns, first_ + static_cast<Index>(start), first_ + static_cast<Index>(end), out, at);
+  [[gnu::noinline]] void answer_hard(std::int64_t start_ns, std::int64_t end_ns, std::size_t start, std::size_t end,
+                                     const Energies& out, std::size_t at) const noexcept {
+    Point from{.t_ns = start_ns};
+    Point to{.t_ns = end_ns};
+    if (complete(from, start) && complete(to, end)) {
+      points_->put(between(from, to, points_->limits()), out, at);
+    } else {
+      points_->answer(start_ns, end_ns, first_ + static_cast<Index>(start), first_ + static_cast<Index>(end), out, at);
+    }
+  }
+
+  // As Points::anywhere, within what is prepared. False if that is too little.
+  bool complete(Point& point, std::size_t at) const noexcept {
+    const Limits& limits = points_->limits();
+    const auto t = static_cast<double>(point.t_ns - origin_ns_);
+    point.lower = std::max(joules_[at], joules_[at + 1] - limits.watts * (time_[at + 1] - t) - limits.open);
+    point.upper = joules_[at] + limits.watts * (t - earliest_[at]) + limits.open;
+    point.flags = flags_[at];
+    std::size_t bound = at + 1;
+    for (; bound < count_ && earliest_[bound] < t; ++bound) {
+      point.upper = std::min(point.upper, joules_[bound] + limits.watts * (t - earliest_[bound]) + limits.open);
+      point.flags |= flags_[bound];
+    }
+    if (bound == count_) return false;
+    point.upper = std::min(point.upper, joules_[bound]) + limits.quantum;
+    point.flags |= flags_[bound];
+    const std::size_t line = t > place_[at + 1] ? at + 1 : at;  // there is a step: the bounding edge is behind it
+    point.joules = joules_[line] + slope_[line] * (t - place_[line]);
+    point.joules = std::min(std::max(point.joules, point.lower), point.upper);
+    return true;
   }
 
   // As Points::on, where there is nothing special to take care of.
