@@ -21,6 +21,7 @@ from .measure import Goal, Row, interleaved, row
 Edges = npt.NDArray[np.void]
 Times = npt.NDArray[np.int64]
 Joules = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.uint32]
 
 COUNT = 1_000_000
 
@@ -102,8 +103,8 @@ def _intervals(edges: Edges, in_order: bool) -> tuple[Times, Times]:
     return starts, ends
 
 
-def _ours(edges: Edges, starts: Times, ends: Times) -> tuple[Joules, Joules, Joules]:
-    return _core._series_energies(edges, 6e-5, 0.0, 0.0, starts, ends)
+def _ours(edges: Edges, starts: Times, ends: Times) -> tuple[Joules, Joules, Joules, Flags]:
+    return _core._series_energies(edges, 6e-5, 0.0, 0.0, 500.0, starts, ends)
 
 
 def _interp(edges: Edges, starts: Times, ends: Times) -> Joules:

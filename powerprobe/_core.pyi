@@ -17,7 +17,7 @@ EDGE_DTYPE: np.dtype[np.void]
 """The record: t_ns i8, joules f8, gap_ns u4, read_ns u4, flags u4, segment u4 (32 bytes)."""
 
 EDGE_FLAGS: dict[str, int]
-"""Name of each bit of `flags`: first, quiet, wrapped, reset, ambiguous, after_retry, late, stamped."""
+"""Name of each bit of `flags`: first, quiet, wrapped, reset, ambiguous, after_retry, late, stamped, dropped, filtered, estimated."""
 
 def now_ns() -> int: ...
 
@@ -185,8 +185,8 @@ class Probe:
         """
     def energies(
         self, channel: int, starts_ns: npt.NDArray[np.int64], ends_ns: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """joules, lower, upper, each of shape (n,); without the GIL. Raises instead of guessing."""
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
+        """joules, lower, upper, flags (bits of EDGE_FLAGS), each of shape (n,); without the GIL. Raises instead of guessing."""
     def view(self, channel: int, count: int = -1) -> npt.NDArray[np.void]:
         """The newest `count` edges (all: -1): zero-copy, read-only, dtype EDGE_DTYPE; pinned while it lives."""
     def channel_stats(self, channel: int) -> dict[str, Any]:
@@ -223,10 +223,11 @@ def _series_energies(
     quantum: float,
     low_watts: float,
     high_watts: float,
+    max_watts: float,
     starts_ns: npt.NDArray[np.int64],
     ends_ns: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """joules, lower, upper; BadArgument where these edges cannot answer."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
+    """joules, lower, upper, flags; BadArgument where these edges cannot answer."""
 
 def _unwrap(
     modulus: int, joules_per_count: float, max_watts: float, stale_ns: int, raws: Sequence[int], times_ns: Sequence[int]

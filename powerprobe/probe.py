@@ -269,11 +269,11 @@ class Probe:
         if ends.size:
             self._settle(places, int(ends.max()), _seconds("settle", settle, 0.0, math.inf))
         if isinstance(channels, str):
-            joules, lower, upper = self._native.energies(places[0], starts, ends)
+            joules, lower, upper, _ = self._native.energies(places[0], starts, ends)
         else:
             rows = np.empty((3, len(places), starts.size))
             for row, place in enumerate(places):
-                rows[0, row], rows[1, row], rows[2, row] = self._native.energies(place, starts, ends)
+                rows[0, row], rows[1, row], rows[2, row], _ = self._native.energies(place, starts, ends)
             joules, lower, upper = rows[0].T, rows[1].T, rows[2].T
         if is_single:
             joules, lower, upper = joules[0], lower[0], upper[0]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Energy of a million intervals over a million edges, next to a loop that moves the same bytes in order and computes nothing:
-// every interval and every edge read once, three fresh results written. One thread, its CPU time.
+// every interval and every edge read once, four fresh results written. One thread, its CPU time.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -32,22 +32,23 @@ double jittered_ms(double u) {
 }
 
 // As numpy allocates large results: fresh from the kernel each time, huge pages welcome.
+template <typename T>
 class FreshArray {
  public:
   FreshArray() {
     void* const memory = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     ::madvise(memory, kBytes, MADV_HUGEPAGE);
-    data_ = static_cast<double*>(memory);
+    data_ = static_cast<T*>(memory);
   }
   ~FreshArray() { ::munmap(data_, kBytes); }
   FreshArray(const FreshArray&) = delete;
   FreshArray& operator=(const FreshArray&) = delete;
-  [[nodiscard]] std::span<double> span() const { return {data_, kCount}; }
+  [[nodiscard]] std::span<T> span() const { return {data_, kCount}; }
 
  private:
-  static constexpr std::size_t kBytes = kCount * sizeof(double);
-  double* data_;
+  static constexpr std::size_t kBytes = kCount * sizeof(T);
+  T* data_;
 };
 
 }  // namespace
@@ -76,24 +77,27 @@ int intervals(int rounds, bool jitter, bool sorted) {
 
   const auto ours = [&] {
     const std::int64_t begin = powerprobe::thread_cpu_ns();
-    const FreshArray joules_out;
-    const FreshArray lower;
-    const FreshArray upper;
+    const FreshArray<double> joules_out;
+    const FreshArray<double> lower;
+    const FreshArray<double> upper;
+    const FreshArray<std::uint32_t> flags;
     const powerprobe::IntervalsRange range = powerprobe::intervals_range(starts, ends);
     if (range.backwards >= 0 || range.last_ns > powerprobe::last_answerable_ns(edges)) throw std::logic_error("bad intervals");
-    powerprobe::energies_between(edges, {.quantum_joules = 6e-5}, starts, ends, range.sorted,
-                                 {joules_out.span(), lower.span(), upper.span()});
+    powerprobe::energies_between(edges, {.quantum_joules = 6e-5, .max_watts = 500.0}, starts, ends, range.sorted,
+                                 {joules_out.span(), lower.span(), upper.span(), flags.span()});
     return static_cast<double>(powerprobe::thread_cpu_ns() - begin) / kCount;
   };
   const auto limit = [&] {
     const std::int64_t begin = powerprobe::thread_cpu_ns();
-    const FreshArray first;
-    const FreshArray second;
-    const FreshArray third;
+    const FreshArray<double> first;
+    const FreshArray<double> second;
+    const FreshArray<double> third;
+    const FreshArray<std::uint32_t> fourth;
     for (std::size_t i = 0; i < kCount; ++i) {
       first.span()[i] = static_cast<double>(starts[i]);
       second.span()[i] = static_cast<double>(ends[i]);
       third.span()[i] = edges[i].joules;
+      fourth.span()[i] = edges[i].flags;
     }
     return static_cast<double>(powerprobe::thread_cpu_ns() - begin) / kCount;
   };

@@ -195,6 +195,9 @@ void bind_probe(py::module_& m) {
   flags["after_retry"] = static_cast<std::uint32_t>(kEdgeAfterRetry);
   flags["late"] = static_cast<std::uint32_t>(kEdgeLate);
   flags["stamped"] = static_cast<std::uint32_t>(kEdgeStamped);
+  flags["dropped"] = static_cast<std::uint32_t>(kEdgeDropped);
+  flags["filtered"] = static_cast<std::uint32_t>(kEdgeFiltered);
+  flags["estimated"] = static_cast<std::uint32_t>(kEdgeEstimated);
   m.attr("EDGE_FLAGS") = flags;
   m.def("now_ns", &now_ns);
   m.def("live_rings", &Ring::live_rings);

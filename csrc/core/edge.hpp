@@ -18,7 +18,13 @@ enum EdgeFlag : std::uint32_t {
   kEdgeAfterRetry = 1u << 5,  // readings before this one failed
   kEdgeLate = 1u << 6,        // the sampler missed at least one tick before it
   kEdgeStamped = 1u << 7,     // t_ns and gap_ns come from the hardware's own stamp
+  kEdgeDropped = 1u << 8,     // edges before this one found no room; their energy is in it
+  kEdgeFiltered = 1u << 9,    // the energy filter blurs this counter
+  kEdgeEstimated = 1u << 10,  // from a model, not from a counter
 };
+
+// What an interval has to tell even if it happened far from both of its ends.
+inline constexpr std::uint32_t kRareEdgeFlags = kEdgeWrapped | kEdgeReset | kEdgeAmbiguous | kEdgeDropped;
 
 // The step happened within (t_ns - gap_ns, t_ns], and at that moment the energy since the probe opened lay within
 // [joules, joules + quantum). numpy sees the same layout (checked by a test).

@@ -3,137 +3,125 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <limits>
 #include <utility>
 #include <vector>
 
+#include "core/points.hpp"
+#include "core/share_out.hpp"
+#include "core/steps.hpp"
+#include "core/time_index.hpp"
+
 namespace powerprobe {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// A part of a question that is worth a thread of its own: it takes about half a millisecond.
+constexpr std::size_t kLeastPart = std::size_t{1} << 16;
 
-// Edges below 2^32 in a ring: 128 GiB of them. Indices are 32 bits to keep the index small.
-using Index = std::uint32_t;
-
-// How far ahead memory is asked for that is read in order. The processor's own prefetch stops at the end of each page (128
-// edges): without ours the check of a million intervals took 3.2 ms instead of 1.5, the walk along their edges 14 instead of 7.
-constexpr std::uint32_t kAhead = 256;
-
-// The last edge with t_ns <= t among [low, high), or low.
-Index search(const Edge* edges, Index low, Index high, std::int64_t t) noexcept {
-  while (high - low > 1) {
-    const Index middle = low + (high - low) / 2;
-    if (edges[middle].t_ns <= t) {
-      low = middle;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
-// The same from a cursor that is not beyond t: the next few edges are compared all at once, without a branch, because which of
-// them a question is about cannot be predicted; beyond them by doubling.
-template <Index kAtOnce>
-inline Index advance(const Edge* edges, Index at, Index last, std::int64_t t) noexcept {
-  if (at + kAtOnce <= last) {
-    Index passed = 0;
-    for (Index i = 1; i <= kAtOnce; ++i) passed += static_cast<Index>(edges[at + i].t_ns <= t);
-    at += passed;
-    if (passed < kAtOnce) return at;
-  }
-  Index step = 1;
-  while (at + step <= last && edges[at + step].t_ns <= t) {
-    at += step;
-    step *= 2;
-  }
-  return search(edges, at, std::min<Index>(at + step, last + 1), t);
-}
-
-// The point at t, given the last edge with t_ns <= t. Never the last edge of all: a point needs one behind it.
-inline Point point_on(const Edge* edges, double quantum, Index at, std::int64_t t) noexcept {
-  const Edge& before = edges[at];
-  const Edge& after = edges[at + 1];
-  Index bound = at + 1;
-  while (edges[bound].t_ns - static_cast<std::int64_t>(edges[bound].gap_ns) < t) ++bound;
-  const double share = static_cast<double>(t - before.t_ns) / static_cast<double>(after.t_ns - before.t_ns);
-  return {t, before.joules + (after.joules - before.joules) * share, before.joules,
-          edges[bound].segment == before.segment ? edges[bound].joules + quantum : kInfinity, before.segment};
-}
-
-inline Energy between(const Point& start, const Point& end) noexcept {
-  return {end.joules - start.joules, std::max(0.0, end.lower - start.upper),
-          start.segment == end.segment ? end.upper - start.lower : kInfinity};
-}
-
-inline Energy estimated_between(const Point& start, const Point& end, const EnergyModel& model) noexcept {
-  const double seconds = static_cast<double>(end.t_ns - start.t_ns) * 1e-9;
-  const double lower = model.low_watts * seconds;
-  const double upper = model.high_watts * seconds;
-  return {std::clamp(end.joules - start.joules, lower, upper), lower, upper};
-}
-
-// Finds the edge before an instant in any order of asking: every 16th time in a compact array, and for each of as many equal
-// slices of time the first of those that can hold it. Steps of real counters are uneven (on Ice Lake-SP by a factor of two),
-// so a guess from the mean step drifts off by hundreds of edges; inside 16 edges it does not.
-class TimeIndex {
- public:
-  explicit TimeIndex(std::span<const Edge> edges) : edges_(edges.data()), last_(static_cast<Index>(edges.size() - 1)) {
-    const std::size_t count = edges.size() / kStride + 1;
-    times_.reserve(count + 1);
-    for (std::size_t i = 0; i < edges.size(); i += kStride) times_.push_back(edges[i].t_ns);
-    times_.push_back(std::numeric_limits<std::int64_t>::max());
-    first_ns_ = edges.front().t_ns;
-    const auto span_ns = static_cast<double>(edges.back().t_ns - first_ns_ + 1);
-    slices_per_ns_ = static_cast<double>(count) / span_ns;
-    slices_.resize(count + 1);
-    Index block = 0;
-    for (std::size_t slice = 0; slice <= count; ++slice) {
-      const auto begin_ns = first_ns_ + static_cast<std::int64_t>(static_cast<double>(slice) / slices_per_ns_) - 1;
-      while (times_[block + 1] <= begin_ns) ++block;
-      slices_[slice] = block;
-    }
-  }
-
-  // Two passes over a batch, so that the memory the second one needs is on its way.
-  void find(const std::int64_t* times, Index* found, std::size_t count) const noexcept {
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::int64_t t = times[i];
-      Index block = slices_[static_cast<std::size_t>(static_cast<double>(t - first_ns_) * slices_per_ns_)];
-      Index steps = 0;
-      while (times_[block + 1] <= t && ++steps < kMaxSteps) ++block;
-      if (times_[block + 1] <= t) {
-        block = static_cast<Index>(std::upper_bound(times_.begin() + block, times_.end(), t) - times_.begin() - 1);
-      }
-      const Index first = block * kStride;
-      const Index size = std::min<Index>(kStride, last_ + 1 - first);
-      // The guess inside the block; the end of the last block is not known here and does not matter.
-      const auto length = static_cast<double>(std::min(times_[block + 1], edges_[last_].t_ns + 1) - times_[block]);
-      const auto guess = static_cast<Index>(static_cast<double>(t - times_[block]) / length * static_cast<double>(size));
-      found[i] = first + std::min(guess, size - 1);
-      __builtin_prefetch(edges_ + found[i]);
-      __builtin_prefetch(edges_ + found[i] + 3);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::int64_t t = times[i];
-      Index at = found[i];
-      while (edges_[at].t_ns > t) --at;  // ends at 0: all instants are answerable
-      while (at < last_ && edges_[at + 1].t_ns <= t) ++at;
-      found[i] = at;
-    }
-  }
-
- private:
-  static constexpr Index kStride = 16;
-  static constexpr Index kMaxSteps = 8;  // beyond that (long pauses among the edges) a binary search is cheaper
-
-  const Edge* edges_;
-  Index last_;
-  std::int64_t first_ns_;
-  double slices_per_ns_;
-  std::vector<std::int64_t> times_;
-  std::vector<Index> slices_;
+struct Question {
+  std::span<const std::int64_t> starts, ends;
 };
+
+void answer_few(const Points& points, const Question& question, const Energies& out) noexcept {
+  for (std::size_t i = 0; i < question.starts.size(); ++i) {
+    const Index start = points.search(0, points.last() + 1, question.starts[i]);
+    points.answer(question.starts[i], question.ends[i], start, points.search(start, points.last() + 1, question.ends[i]), out, i);
+  }
+}
+
+constexpr std::uint32_t kAnyFlags = ~0u;
+
+// Walks along with the edges. Returns the flags of all edges within the intervals, or all bits if it did not look at each.
+std::uint32_t answer_sorted(const Points& points, const Question& question, const Energies& out, std::size_t begin,
+                            std::size_t end) noexcept {
+  constexpr std::size_t kBatch = 128;
+  const std::int64_t* const starts = question.starts.data();
+  const std::int64_t* const ends = question.ends.data();
+  Steps steps;
+  std::uint32_t flags_seen = 0;
+  Index start = 0;
+  for (std::size_t from = begin; from < end; from += kBatch) {
+    const std::size_t size = std::min(kBatch, end - from);
+    start = points.advance(start, starts[from]);
+    if (!points.limits().is_estimate && steps.prepare(points, start, ends[from + size - 1])) {
+      steps.answer(starts + from, ends + from, size, out, from);
+      flags_seen |= steps.flags_seen();
+      continue;
+    }
+    flags_seen = kAnyFlags;
+    Index start_at = start;
+    Index end_at = points.advance(start, ends[from]);
+    for (std::size_t i = from; i < from + size; ++i) {
+      start_at = points.advance(start_at, starts[i]);
+      end_at = points.advance(end_at, ends[i]);
+      points.answer(starts[i], ends[i], start_at, end_at, out, i);
+    }
+  }
+  return flags_seen;
+}
+
+void answer_indexed(const Points& points, const TimeIndex& index, const Question& question, const Energies& out,
+                    std::size_t begin, std::size_t end) noexcept {
+  constexpr std::size_t kBatch = 256;
+  // Ends of short intervals are a few edges on from their starts, which are in the cache by then.
+  const std::int64_t span_ns = points.edges()[points.last()].t_ns - points.edges()[0].t_ns;
+  const std::int64_t short_ns = 8 * span_ns / (static_cast<std::int64_t>(points.last()) + 1);
+  std::array<Index, kBatch> start_at;
+  std::array<Index, kBatch> end_at;
+  for (std::size_t from = begin; from < end; from += kBatch) {
+    const std::size_t size = std::min(kBatch, end - from);
+    const std::int64_t* const starts = question.starts.data() + from;
+    const std::int64_t* const ends = question.ends.data() + from;
+    index.find(starts, start_at.data(), size);
+    bool all_short = true;
+    for (std::size_t i = 0; i < size; ++i) all_short &= ends[i] - starts[i] < short_ns;
+    if (all_short) {
+      for (std::size_t i = 0; i < size; ++i) end_at[i] = points.advance(start_at[i], ends[i]);
+    } else {
+      index.find(ends, end_at.data(), size);
+    }
+    for (std::size_t i = 0; i < size; ++i) points.answer(starts[i], ends[i], start_at[i], end_at[i], out, from + i);
+  }
+}
+
+// Adds the rare flags of all edges seen within (start, end] of each interval.
+void add_rare_flags(const Points& points, const Question& question, std::span<std::uint32_t> flags) {
+  const auto [first_ns, last_ns, backwards, sorted] = intervals_range(question.starts, question.ends);
+  std::vector<Edge> rare;
+  for (Index i = points.search(0, points.last() + 1, first_ns); i <= points.last() && points.edges()[i].t_ns <= last_ns; ++i) {
+    if ((points.edges()[i].flags & kRareEdgeFlags) != 0) rare.push_back(points.edges()[i]);
+  }
+  for (const std::uint32_t flag : {kEdgeWrapped, kEdgeReset, kEdgeAmbiguous, kEdgeDropped}) {
+    std::vector<std::int64_t> times;
+    for (const Edge& edge : rare) {
+      if ((edge.flags & flag) != 0) times.push_back(edge.t_ns);
+    }
+    if (times.empty()) continue;
+    for (std::size_t i = 0; i < flags.size(); ++i) {
+      const auto next = std::upper_bound(times.begin(), times.end(), question.starts[i]);
+      if (next != times.end() && *next <= question.ends[i]) flags[i] |= flag;
+    }
+  }
+}
+
+// Whether starts and ends both ascend and no interval is backwards; may say no where a time is negative. Differences of numbers
+// that are not negative cannot overflow, so the signs of all of them tell. In blocks: what is out of order mostly is so at once.
+bool is_in_order(std::span<const std::int64_t> starts, std::span<const std::int64_t> ends) noexcept {
+  constexpr std::size_t kBlock = 4096;
+  const auto value = [](std::int64_t t_ns) { return static_cast<std::uint64_t>(t_ns); };
+  if (starts.empty() || starts[0] < 0 || ends[0] < starts[0]) return false;
+  for (std::size_t from = 1; from < starts.size(); from += kBlock) {
+    const std::size_t end = std::min(from + kBlock, starts.size());
+    std::uint64_t signs = 0;
+    for (std::size_t i = from; i < end; ++i) {
+      signs |= value(starts[i]) | value(ends[i]) | (value(starts[i]) - value(starts[i - 1])) |
+               (value(ends[i]) - value(ends[i - 1])) | (value(ends[i]) - value(starts[i]));
+    }
+    if (signs >> 63 != 0) return false;
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -141,28 +129,27 @@ EnergyModel EnergyModel::of(const ChannelInfo& channel) noexcept {
   // A counter that is shown in other units than its own (powercap: whole microjoules of a 61 microjoule step) is cut off twice.
   const double quantum =
       channel.quantum_joules > 0.0 ? channel.quantum_joules + channel.joules_per_count : channel.joules_per_count;
-  return {quantum, channel.low_watts, channel.high_watts};
+  return {quantum, channel.low_watts, channel.high_watts, channel.max_watts};
 }
 
 Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept {
-  const auto last = static_cast<Index>(edges.size() - 1);
-  return point_on(edges.data(), model.quantum_joules, std::min(search(edges.data(), 0, last + 1, t_ns), last - 1), t_ns);
+  const Points points(edges, model);
+  return points.on(points.search(0, points.last() + 1, t_ns), t_ns);
 }
 
 Energy energy_between(const Point& start, const Point& end, const EnergyModel& model) noexcept {
-  return model.estimated() ? estimated_between(start, end, model) : between(start, end);
+  return between(start, end, Limits(model));
 }
 
 IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<const std::int64_t> ends) noexcept {
-  IntervalsRange range{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min(), -1, true};
   const std::size_t count = starts.size();
-  bool backwards = false;
-  bool unsorted = false;
+  if (is_in_order(starts, ends)) return {starts.front(), ends.back(), -1, true};
+  IntervalsRange range{std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min(), -1, true};
   std::int64_t last_start = range.last_ns;
   std::int64_t last_end = range.last_ns;
+  bool unsorted = false;
+  bool backwards = false;
   for (std::size_t i = 0; i < count; ++i) {
-    __builtin_prefetch(&starts[0] + std::min(i + kAhead, count));
-    __builtin_prefetch(&ends[0] + std::min(i + kAhead, count));
     range.first_ns = std::min(range.first_ns, starts[i]);
     range.last_ns = std::max(range.last_ns, ends[i]);
     backwards |= ends[i] < starts[i];
@@ -177,54 +164,26 @@ IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<c
 }
 
 void energies_between(std::span<const Edge> edges, const EnergyModel& model, std::span<const std::int64_t> starts,
-                      std::span<const std::int64_t> ends, bool sorted, Energies out) {
-  const Edge* const first = edges.data();
-  const auto last = static_cast<Index>(edges.size() - 1);
-  const std::size_t count = starts.size();
-  const bool estimated = model.estimated();
-  const auto answer = [=](std::size_t i, Index at_start, Index at_end) noexcept {
-    const Point start = point_on(first, model.quantum_joules, std::min(at_start, last - 1), starts[i]);
-    const Point end = point_on(first, model.quantum_joules, std::min(at_end, last - 1), ends[i]);
-    const Energy energy = estimated ? estimated_between(start, end, model) : between(start, end);
-    out.joules[i] = energy.joules;
-    out.lower[i] = energy.lower;
-    out.upper[i] = energy.upper;
-  };
-  if (sorted) {  // walks along with the edges
-    Index start = 0;
-    Index end = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      __builtin_prefetch(first + std::min(end + kAhead, last));
-      start = advance<4>(first, start, last, starts[i]);
-      end = advance<4>(first, end, last, ends[i]);
-      answer(i, start, end);
-    }
-    return;
+                      std::span<const std::int64_t> ends, bool sorted, Energies out, bool rare) {
+  if (starts.empty()) return;
+  const Points points(edges, model);
+  const Question question{starts, ends};
+  std::uint32_t flags_seen = kAnyFlags;
+  if (starts.size() * 64 < edges.size()) {  // neither a walk nor an index would pay
+    answer_few(points, question, out);
+  } else if (sorted) {
+    std::atomic<std::uint32_t> seen{0};
+    share_out(starts.size(), kLeastPart, [&](std::size_t begin, std::size_t end) {
+      seen.fetch_or(answer_sorted(points, question, out, begin, end), std::memory_order_relaxed);
+    });
+    flags_seen = seen.load(std::memory_order_relaxed);
+  } else {
+    const TimeIndex index(edges);
+    share_out(starts.size(), kLeastPart, [&](std::size_t begin, std::size_t end) {
+      answer_indexed(points, index, question, out, begin, end);
+    });
   }
-  if (count * 64 < edges.size()) {  // too few to pay for an index
-    for (std::size_t i = 0; i < count; ++i) {
-      answer(i, search(first, 0, last + 1, starts[i]), search(first, 0, last + 1, ends[i]));
-    }
-    return;
-  }
-  constexpr std::size_t kBatch = 256;
-  std::array<Index, kBatch> at_start;
-  std::array<Index, kBatch> at_end;
-  const TimeIndex index(edges);
-  // Ends of short intervals are a few edges on from their starts, which are in the cache by then.
-  const std::int64_t short_ns = 8 * (edges.back().t_ns - edges.front().t_ns) / static_cast<std::int64_t>(edges.size());
-  for (std::size_t from = 0; from < count; from += kBatch) {
-    const std::size_t size = std::min(kBatch, count - from);
-    index.find(starts.data() + from, at_start.data(), size);
-    bool all_short = true;
-    for (std::size_t i = from; i < from + size; ++i) all_short &= ends[i] - starts[i] < short_ns;
-    if (all_short) {
-      for (std::size_t i = 0; i < size; ++i) at_end[i] = advance<3>(first, at_start[i], last, ends[from + i]);
-    } else {
-      index.find(ends.data() + from, at_end.data(), size);
-    }
-    for (std::size_t i = 0; i < size; ++i) answer(from + i, at_start[i], at_end[i]);
-  }
+  if (rare && !out.flags.empty() && (flags_seen & kRareEdgeFlags) != 0) add_rare_flags(points, question, out.flags);
 }
 
 }  // namespace powerprobe

@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: MIT
 // Energy from edges: the running total at an instant, and the energy of many intervals at once, each with its bounds.
 //
-// The hardware moved the counter at some moment u within (t - gap, t] of each edge, and the energy up to u lay within
-// [joules, joules + quantum). Energy never falls, so for any load
-//   - all that an edge seen by t has counted was used by t:            lower(t) = joules of the last edge with t_ns <= t
-//   - all that was used by t is counted by a step that came after t:   upper(t) = joules + quantum of the first edge with
-//                                                                      t_ns - gap_ns >= t
-// Between two edges the estimate is linear. Pure functions over a run of edges; any thread.
+// The hardware moved the counter at some moment u within (t_ns - gap_ns, t_ns] of each edge, and the energy up to u lay within
+// [joules, joules + quantum). Energy never falls and never grows faster than the channel's max_watts, so at any instant t
+//   - all that an edge has counted was used by its t_ns, and before that grew no faster:   lower(t) >= joules - watts * (t_ns - t)
+//   - what an edge has not counted was used after t_ns - gap_ns, no faster:  upper(t) <= joules + quantum + watts * (t - t_ns + gap_ns)
+// for every edge of t's segment, where times that are negative count as 0. Of these bounds the sharpest few are taken:
+//   lower  of the last edge with t_ns <= t, and of the edge after it,
+//   upper  of the first edge behind that with t_ns - gap_ns >= t (the bounding edge), and of all between the two and the former.
+// Where max_watts is not known only the two outer ones of these bound. A reset loses what was used around it, and a quantum.
+//
+// The estimate is linear between the places of the edges, and kept within the bounds. A place is the middle of the gap, as far
+// as that does not reach back beyond the edge before. But
+//   - a gap longer than 1/16 of the time since the edge before says little: such an edge stands where the straight line between
+//     the middles of its two neighbours reaches its joules, within its gap and not in the first 1/16 of the time since the edge
+//     before (no two steps come at once); so a late edge distorts nothing while the load is constant;
+//   - the first edge of a segment stands where it was seen, and the estimate rests until then.
+//
+// Pure functions over a run of edges; any thread.
 #pragma once
 
 #include <cstddef>
@@ -23,25 +34,30 @@ struct EnergyModel {
   double quantum_joules = 0.0;  // the counter's step
   double low_watts = 0.0;       // estimates only: the truth lies between these two, whatever the edges say
   double high_watts = 0.0;
+  double max_watts = 0.0;  // more is not possible; 0: not known
 
   static EnergyModel of(const ChannelInfo& channel) noexcept;
   [[nodiscard]] bool estimated() const noexcept { return high_watts > 0.0; }
 };
 
-// The running total at an instant. upper is infinite where the counter was reset before a later edge could bound it.
+// The running total at an instant. upper is infinite where the counter was reset before a later edge could bound it, unless
+// max_watts does.
 struct Point {
   std::int64_t t_ns = 0;
   double joules = 0.0;
   double lower = 0.0;
   double upper = 0.0;
   std::uint32_t segment = 0;
+  std::uint32_t flags = 0;  // EdgeFlag: all that the edges from the last one seen by t_ns to the bounding one have
 };
 
-// The energy of one interval; upper is infinite when the counter was reset inside it (the counted part is the lower bound).
+// The energy of one interval. If the counter was reset inside it the counted part is the lower bound, and the upper one is
+// what max_watts allows: else infinite.
 struct Energy {
   double joules = 0.0;
   double lower = 0.0;
   double upper = 0.0;
+  std::uint32_t flags = 0;  // of both ends, and kEdgeReset if there was one between them
 };
 
 // Up to which instant these edges can answer, and from which on. Both for a run that is not empty.
@@ -50,13 +66,12 @@ inline std::int64_t last_answerable_ns(std::span<const Edge> edges) noexcept {
   return edges.back().t_ns - static_cast<std::int64_t>(edges.back().gap_ns);
 }
 
-// Precondition: first_answerable_ns <= t_ns <= last_answerable_ns.
+// Preconditions: at least two edges, first_answerable_ns <= t_ns <= last_answerable_ns. Reads no more than the edge that t_ns
+// follows, two before it and, after it, three and those that t_ns lies in the gaps of: a run that is cut to these says the same.
 Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept;
 
 Energy energy_between(const Point& start, const Point& end, const EnergyModel& model) noexcept;
 
-// Intervals [starts[i], ends[i]) in any order; results at the same index. Preconditions: starts[i] <= ends[i], all instants
-// answerable (see intervals_range), all spans of one length. Does not allocate more than an index of 1/16 of the edges.
 struct IntervalsRange {
   std::int64_t first_ns;     // the earliest start
   std::int64_t last_ns;      // the latest end
@@ -67,8 +82,15 @@ IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<c
 
 struct Energies {
   std::span<double> joules, lower, upper;
+  std::span<std::uint32_t> flags = {};  // empty: not asked for
 };
+
+// Intervals [starts[i], ends[i]) in any order; results at the same index. Preconditions: starts[i] <= ends[i], all instants
+// answerable, `sorted` as intervals_range says, all spans of one length. The flags of an interval are those of its ends and the
+// rare ones (kRareEdgeFlags) of all edges seen within it. These are looked for in the edges unless the caller knows that none
+// has any: `rare` is false. Large questions are shared among a few threads, which are gone when it returns.
+// Takes memory for an index of 1/16 of the edges, and for the rare ones.
 void energies_between(std::span<const Edge> edges, const EnergyModel& model, std::span<const std::int64_t> starts,
-                      std::span<const std::int64_t> ends, bool sorted, Energies out);
+                      std::span<const std::int64_t> ends, bool sorted, Energies out, bool rare = true);
 
 }  // namespace powerprobe

@@ -103,7 +103,7 @@ TEST_CASE("energy, edges and statistics are those of the channel that was asked 
     const std::int64_t start_ns = edges[3].t_ns;
     const std::int64_t end_ns = edges[20].t_ns;
     const Energy energy = bench.energy(channel, start_ns, end_ns);
-    CHECK(energy.joules == doctest::Approx(edges[20].joules - edges[3].joules));
+    CHECK(energy.joules == doctest::Approx(edges[20].joules - edges[3].joules).epsilon(0.05));  // gaps are not of one length
     CHECK(energy.lower <= energy.joules);
     CHECK(energy.joules <= energy.upper);
     CHECK(std::isfinite(energy.upper));

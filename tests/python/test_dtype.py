@@ -26,8 +26,8 @@ def test_fields_are_where_the_core_has_them() -> None:
 
 
 def test_each_flag_is_a_bit_of_its_own() -> None:
-    assert len(pp.EDGE_FLAGS) == 8
-    assert sorted(pp.EDGE_FLAGS.values()) == [1 << bit for bit in range(8)]
+    assert len(pp.EDGE_FLAGS) == 11
+    assert sorted(pp.EDGE_FLAGS.values()) == [1 << bit for bit in range(11)]
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in LAYOUT])

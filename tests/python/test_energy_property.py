@@ -6,9 +6,11 @@ The first three parts feed the core's pure functions with what an ideal sampler 
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from powerprobe import _core
 
 Floats = npt.NDArray[np.float64]
 FLAGS = pp.EDGE_FLAGS
+RARE = FLAGS["wrapped"] | FLAGS["reset"] | FLAGS["ambiguous"] | FLAGS["dropped"]
 ROUNDING = 1e-9  # joules; totals here stay below 1e5 J, where a float64 is exact to 1e-11
 
 loads = st.lists(
@@ -36,9 +39,11 @@ def rising(least: int, most: int, size: int) -> st.SearchStrategy[list[int]]:
 
 
 def energies(
-    edges: npt.NDArray[np.void], quantum: float, starts: Sequence[int], ends: Sequence[int]
+    edges: npt.NDArray[np.void], quantum: float, starts: Sequence[int], ends: Sequence[int], max_watts: float = 0.0
 ) -> Sequence[Floats]:
-    return _core._series_energies(edges, quantum, 0.0, 0.0, np.array(starts, np.int64), np.array(ends, np.int64))
+    """joules, lower, upper."""
+    instants = np.array(starts, np.int64), np.array(ends, np.int64)
+    return _core._series_energies(edges, quantum, 0.0, 0.0, max_watts, *instants)[:3]
 
 
 # ---- Edges, seen by an ideal sampler
@@ -112,40 +117,136 @@ def intervals_in(data: st.DataObject, seen: Seen) -> tuple[list[int], list[int]]
     return [min(pair) for pair in pairs], [max(pair) for pair in pairs]
 
 
+# Limits of the power, times the most that the load ever takes; the last one says that none is known.
+LIMITS = [1.0, 1.001, 1.5, 10.0, 1000.0, 0.0]
+
+
 @given(seen_loads(), st.data())
 def test_the_truth_lies_within_the_bounds(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
     load, seen = load_and_seen
     starts, ends = intervals_in(data, seen)
-    joules, lower, upper = energies(seen.edges, seen.quantum, starts, ends)
     truth = np.array([load.joules(a, b) for a, b in zip(starts, ends, strict=True)])
-    assert (lower <= truth + ROUNDING).all()
-    assert (truth <= upper + ROUNDING).all()
-    assert (lower >= 0.0).all()
-    assert (lower <= joules + ROUNDING).all()
-    assert (joules <= upper + ROUNDING).all()
+    before = (np.full(truth.shape, np.inf), np.full(truth.shape, -np.inf))
+    for limit in LIMITS:
+        joules, lower, upper = energies(seen.edges, seen.quantum, starts, ends, limit * max(load.watts))
+        assert (lower <= truth + ROUNDING).all()
+        assert (truth <= upper + ROUNDING).all()
+        assert (lower >= 0.0).all()
+        assert (lower <= joules + ROUNDING).all()
+        assert (joules <= upper).all()
+        # A tighter limit never makes a bound worse.
+        assert (lower <= before[0] + ROUNDING).all()
+        assert (upper >= before[1] - ROUNDING).all()
+        before = lower, upper
 
 
-@given(seen_loads(), st.data())
-def test_parts_add_up_to_the_whole(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
-    _, seen = load_and_seen
+@given(seen_loads(), st.sampled_from(LIMITS), st.data())
+def test_parts_add_up_to_the_whole(load_and_seen: tuple[Load, Seen], limit: float, data: st.DataObject) -> None:
+    load, seen = load_and_seen
     cuts = sorted(data.draw(st.lists(st.integers(seen.first, seen.last), min_size=2, max_size=20)))
-    parts = energies(seen.edges, seen.quantum, cuts[:-1], cuts[1:])
-    whole = energies(seen.edges, seen.quantum, cuts[:1], cuts[-1:])
-    assert parts[0].sum() == pytest.approx(whole[0][0], abs=ROUNDING)
+    parts = energies(seen.edges, seen.quantum, cuts[:-1], cuts[1:], limit * max(load.watts))
+    whole = energies(seen.edges, seen.quantum, cuts[:1], cuts[-1:], limit * max(load.watts))
+    if limit == 0.0:
+        assert parts[0].sum() == pytest.approx(whole[0][0], abs=ROUNDING)
+    else:  # a part may be cut off at what the limit allows
+        assert parts[0].sum() <= whole[0][0] + ROUNDING
     assert parts[1].sum() <= whole[1][0] + ROUNDING  # bounds of parts are never sharper than those of the whole
     assert whole[2][0] <= parts[2].sum() + ROUNDING
 
 
-@given(seen_loads(), st.data())
-def test_a_longer_interval_has_no_less_energy(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
-    _, seen = load_and_seen
+@given(seen_loads(), st.sampled_from(LIMITS), st.data())
+def test_a_longer_interval_has_no_less_energy(
+    load_and_seen: tuple[Load, Seen], limit: float, data: st.DataObject
+) -> None:
+    load, seen = load_and_seen
     a, b, c = sorted(data.draw(st.lists(st.integers(seen.first, seen.last), min_size=3, max_size=3)))
     for shorter, longer in zip(
-        energies(seen.edges, seen.quantum, [a, a], [b, b]),
-        energies(seen.edges, seen.quantum, [a, a], [c, c]),
+        energies(seen.edges, seen.quantum, [a, a], [b, b], limit * max(load.watts)),
+        energies(seen.edges, seen.quantum, [a, a], [c, c], limit * max(load.watts)),
         strict=True,
     ):
         assert (shorter <= longer + ROUNDING).all()
+
+
+# ---- The estimate
+
+
+@st.composite
+def steady_edges(draw: st.DrawFn) -> tuple[npt.NDArray[np.void], float, float, int]:
+    """Of a counter under a constant load, its watts, quantum, and the longest gap of an edge that was seen in time.
+
+    The counter steps unevenly. Some edges are late, by up to the time until the next is seen; those around a late one are
+    not. Some are missing.
+    """
+    watts = draw(st.sampled_from([1, 40, 300]))
+    quantum_nj = draw(st.sampled_from([1, 1000, 61_035]))
+    steps = draw(rising(MS // 2, 3 * MS // 2, 60))
+    tight = draw(st.sampled_from([1, 1000, 10_000]))
+    edges = np.zeros(len(steps), pp.EDGE_DTYPE)
+    size = 0
+    was_late = True  # the first has no neighbour before it
+    for i, step in enumerate(steps):
+        last = i + 1 == len(steps)
+        if 0 < i and not last and not was_late and draw(st.integers(0, 5)) == 0:
+            continue
+        is_late = not was_late and not last and draw(st.integers(0, 3)) == 0
+        late = draw(st.integers(0, steps[i + 1] - step - tight - 1)) if is_late else draw(st.integers(0, tight - 1))
+        # The old value was last seen some time before the step, after the edge before was seen.
+        longest = step - int(edges["t_ns"][size - 1]) if size else tight
+        early = draw(st.integers(1, longest)) if is_late else draw(st.integers(1, tight))
+        edges[size] = (step + late, watts * step // quantum_nj * (quantum_nj * 1e-9), late + early, 0, 0, 0)
+        was_late = is_late
+        size += 1
+    return edges[:size], float(watts), quantum_nj * 1e-9, 2 * tight
+
+
+@given(steady_edges(), st.data())
+def test_under_a_constant_load_late_and_missing_edges_distort_nothing(
+    steady: tuple[npt.NDArray[np.void], float, float, int], data: st.DataObject
+) -> None:
+    edges, watts, quantum, tight = steady
+    first, last = int(edges["t_ns"][0]), int(edges["t_ns"][-1]) - int(edges["gap_ns"][-1])
+    assume(last >= first)
+    instants = data.draw(st.lists(st.tuples(st.integers(first, last), st.integers(first, last)), min_size=1, max_size=30))
+    starts, ends = [min(pair) for pair in instants], [max(pair) for pair in instants]
+    joules, _, _ = energies(edges, quantum, starts, ends)
+    truth = watts * 1e-9 * (np.array(ends) - np.array(starts))
+    # Each end is off by what is cut off below a quantum and by half a gap, unless the gap is one of those that are known to be
+    # late: more than 1/16 of the time since the edge before.
+    gaps, since = edges["gap_ns"][1:].astype(np.int64), np.diff(edges["t_ns"])
+    known = max(int(edges["gap_ns"][0]), int(gaps[16 * gaps <= since].max(initial=0)), tight)
+    assert np.abs(joules - truth).max() <= 2.0 * quantum + watts * 1e-9 * known + ROUNDING
+
+
+@given(seen_loads(), st.data())
+def test_edges_seen_in_time_are_joined_by_straight_lines(load_and_seen: tuple[Load, Seen], data: st.DataObject) -> None:
+    _, seen = load_and_seen
+    edges = seen.edges.copy()
+    edges["gap_ns"][1:] = np.diff(edges["t_ns"]) // 16
+    edges["gap_ns"][0] = 100
+    instants = np.array(data.draw(st.lists(st.integers(seen.first, seen.last), min_size=1, max_size=30)))
+    instants = instants.clip(edges["t_ns"][0], int(edges["t_ns"][-1]) - int(edges["gap_ns"][-1]))
+    starts = np.full(instants.shape, edges["t_ns"][0])
+    places = edges["t_ns"] - edges["t_ns"][0] - edges["gap_ns"] / 2
+    line = np.interp(instants - edges["t_ns"][0], places, edges["joules"])
+    expected = line - np.interp(0.0, places, edges["joules"])
+    assert energies(edges, seen.quantum, list(starts), list(instants))[0] == pytest.approx(expected, abs=ROUNDING)
+
+
+@given(seen_loads())
+def test_the_estimate_has_no_jumps(load_and_seen: tuple[Load, Seen]) -> None:
+    _, seen = load_and_seen
+    t, gap = seen.edges["t_ns"], seen.edges["gap_ns"].astype(np.int64)
+    # A line is never steeper than the rise of two steps within 1/16 of the shorter, and everything happens at these.
+    since = np.diff(t).min()
+    rise = seen.edges["joules"][2:] - seen.edges["joules"][:-2] if t.size > 2 else np.diff(seen.edges["joules"])
+    steepest = 32.0 * max(float(rise.max()), float(np.diff(seen.edges["joules"]).max())) / since
+    around = np.unique(np.concatenate([t, t - gap, t - gap // 2]))
+    for d in (-2, -1, 0, 1):
+        begin = (around + d).clip(seen.first, seen.last)
+        joules, _, _ = energies(seen.edges, seen.quantum, list(begin), list((begin + 1).clip(seen.first, seen.last)))
+        assert (joules >= 0.0).all()
+        assert joules.max() <= steepest + ROUNDING
 
 
 @given(seen_loads(), st.data())
@@ -153,8 +254,8 @@ def test_an_estimate_stays_within_its_watts(load_and_seen: tuple[Load, Seen], da
     _, seen = load_and_seen
     starts, ends = intervals_in(data, seen)
     low, high = 2.0, 11.0
-    joules, lower, upper = _core._series_energies(
-        seen.edges, seen.quantum, low, high, np.array(starts, np.int64), np.array(ends, np.int64)
+    joules, lower, upper, _ = _core._series_energies(
+        seen.edges, seen.quantum, low, high, 0.0, np.array(starts, np.int64), np.array(ends, np.int64)
     )
     seconds = (np.array(ends) - np.array(starts)) * 1e-9
     assert lower == pytest.approx(low * seconds)
@@ -177,26 +278,63 @@ def test_nothing_is_said_beyond_the_edges() -> None:
 
 
 def naive(
-    edges: npt.NDArray[np.void], quantum: float, starts: list[int], ends: list[int]
-) -> tuple[Floats, Floats, Floats]:
+    edges: npt.NDArray[np.void], quantum: float, max_watts: float, starts: list[int], ends: list[int]
+) -> tuple[Floats, Floats, Floats, npt.NDArray[np.uint32]]:
     """The definition at the top of series.hpp, word for word, one instant at a time."""
-    t, total, segment = edges["t_ns"], edges["joules"], edges["segment"]
-    earliest = t - edges["gap_ns"].astype(np.int64)
+    t = edges["t_ns"].tolist()
+    gap, segment, flags = (edges[name].tolist() for name in ("gap_ns", "segment", "flags"))
+    total = edges["joules"].tolist()
+    last = len(t) - 1
+    watts = max_watts * 1e-9 if max_watts else np.inf
 
-    def at(instant: int) -> tuple[float, float, float, int]:
-        before = min(int(np.flatnonzero(t <= instant)[-1]), t.size - 2)
-        bounding = next(i for i in range(before + 1, t.size) if earliest[i] >= instant)
-        share = (instant - t[before]) / (t[before + 1] - t[before])
-        joules = total[before] + (total[before + 1] - total[before]) * share
-        upper = total[bounding] + quantum if segment[bounding] == segment[before] else np.inf
-        return joules, total[before], upper, segment[before]
+    def most(duration: int) -> float:
+        return watts * duration if duration > 0 else 0.0
+
+    def middle(i: int) -> Fraction:
+        return t[i] - Fraction(gap[i] if i == 0 else min(gap[i], t[i] - t[i - 1]), 2)
+
+    def place(i: int) -> Fraction:
+        if i > 0 and segment[i] != segment[i - 1]:
+            return Fraction(t[i])
+        if i in (0, last) or 16 * gap[i] <= t[i] - t[i - 1] or segment[i + 1] != segment[i] or total[i - 1] == total[i + 1]:
+            return middle(i)
+        share = Fraction(total[i] - total[i - 1]) / Fraction(total[i + 1] - total[i - 1])
+        line = middle(i - 1) + (middle(i + 1) - middle(i - 1)) * share
+        return min(max(line, Fraction(t[i] - gap[i]), t[i - 1] + Fraction(t[i] - t[i - 1], 16)), Fraction(t[i]))
+
+    def at(instant: int) -> tuple[float, float, float, int, int]:
+        before = min(bisect.bisect_right(t, instant) - 1, last - 1)
+        lower, upper, seen = total[before], np.inf, flags[before]
+        if segment[before + 1] == segment[before]:
+            lower = max(lower, total[before + 1] - most(t[before + 1] - instant))
+        if max_watts:
+            upper = total[before] + quantum + most(instant - t[before] + gap[before])
+        for i in range(before + 1, last + 1):
+            seen |= flags[i]
+            if segment[i] != segment[before]:
+                break
+            upper = min(upper, total[i] + quantum + most(instant - t[i] + gap[i]))
+            if t[i] - gap[i] >= instant:
+                break
+        line = before + 1 if before + 1 < last and place(before + 1) <= instant else before
+        joules = total[line]
+        if segment[line + 1] == segment[line]:
+            share = (instant - place(line)) / (place(line + 1) - place(line))
+            joules += (total[line + 1] - total[line]) * float(share)
+        return min(max(joules, lower), upper), lower, upper, segment[before], seen
 
     rows = []
     for start, end in zip(starts, ends, strict=True):
         a, b = at(start), at(end)
-        rows.append((b[0] - a[0], max(0.0, b[1] - a[2]), b[2] - a[1] if a[3] == b[3] else np.inf))
-    joules, lower, upper = np.array(rows).T
-    return joules, lower, upper
+        lower = max(0.0, b[1] - a[2] - quantum * (b[3] - a[3]))
+        upper = min(b[2] - a[1] if a[3] == b[3] else np.inf, most(end - start) if max_watts else np.inf)
+        seen = a[4] | b[4] | (FLAGS["reset"] if a[3] != b[3] else 0)
+        for instant, flag in zip(t, flags, strict=True):
+            if start < instant <= end:
+                seen |= flag & RARE
+        rows.append((min(max(b[0] - a[0], lower), upper), lower, upper, seen))
+    joules, lower, upper, seen = np.array(rows).T
+    return joules, lower, upper, seen.astype(np.uint32)
 
 
 @st.composite
@@ -212,7 +350,9 @@ def any_edges(draw: st.DrawFn) -> npt.NDArray[np.void]:
     }[spacing]
     edges = np.zeros(size, pp.EDGE_DTYPE)
     edges["t_ns"] = draw(st.integers(0, 2**60)) + np.cumsum(steps)
-    edges["gap_ns"] = rng.integers(0, draw(st.sampled_from([1, MS, 5 * MS])), size)
+    edges["gap_ns"] = rng.integers(0, draw(st.sampled_from([1, 2000, MS, 5 * MS])), size)
+    edges["gap_ns"][rng.random(size) < draw(st.sampled_from([0.0, 0.1]))] = MS  # late ones among the others
+    edges["flags"] = np.where(rng.random(size) < draw(st.sampled_from([0.0, 0.01, 0.5])), 1 << rng.integers(0, 11, size), 0)
     edges["joules"] = np.cumsum(rng.random(size) * draw(st.sampled_from([0.0, 1e-6, 1e3])))
     edges["segment"] = np.cumsum(rng.random(size) < draw(st.sampled_from([0.0, 0.1])))
     return edges
@@ -229,8 +369,9 @@ def test_it_answers_as_a_search_through_all_edges_does(edges: npt.NDArray[np.voi
         pairs = pairs[np.argsort(pairs[:, 0])]
         pairs[:, 1] = np.maximum.accumulate(pairs[:, 1])  # both in order: these walk along
     starts, ends = pairs[:, 0].tolist(), pairs[:, 1].tolist()
-    found = energies(edges, 0.25, starts, ends)
-    for ours, theirs in zip(found, naive(edges, 0.25, starts, ends), strict=True):
+    max_watts = data.draw(st.sampled_from([0.0, 1e-3, 1e3, 1e6]))
+    found = _core._series_energies(edges, 0.25, 0.0, 0.0, max_watts, pairs[:, 0].copy(), pairs[:, 1].copy())
+    for ours, theirs in zip(found, naive(edges, 0.25, max_watts, starts, ends), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-9)
 
 

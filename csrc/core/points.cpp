@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "core/points.hpp"
+
+namespace powerprobe {
+
+// As far back as the middle of the gap, but not beyond the edge before.
+double Points::middle_ns(Index at) const noexcept {
+  const Edge& edge = edges_[at];
+  std::int64_t gap_ns = edge.gap_ns;
+  if (at > 0) gap_ns = std::min(gap_ns, edge.t_ns - edges_[at - 1].t_ns);
+  return 0.5 * static_cast<double>(gap_ns);
+}
+
+double Points::back_ns(Index at) const noexcept {
+  const double middle = middle_ns(at);
+  if (at == 0) return middle;
+  const Edge& before = edges_[at - 1];
+  const Edge& edge = edges_[at];
+  if (before.segment != edge.segment) return 0.0;
+  const std::int64_t since_ns = edge.t_ns - before.t_ns;
+  const std::int64_t gap_ns = edge.gap_ns;
+  if (kWidePart * gap_ns <= since_ns || at == last_) return middle;
+  const Edge& after = edges_[at + 1];
+  const double rise = after.joules - before.joules;
+  if (after.segment != edge.segment || rise <= 0.0) return middle;
+  // The neighbours' places on an axis that runs back from this edge's t_ns.
+  const double left = static_cast<double>(since_ns) + middle_ns(at - 1);
+  const double right = middle_ns(at + 1) - static_cast<double>(after.t_ns - edge.t_ns);
+  const double back = left - (left - right) * ((edge.joules - before.joules) / rise);
+  const double most = static_cast<double>(since_ns) * (1.0 - 1.0 / static_cast<double>(kWidePart));
+  return std::min(std::max(back, 0.0), std::min(static_cast<double>(gap_ns), most));
+}
+
+Point Points::anywhere(Index at, std::int64_t t) const noexcept {
+  const Edge& before = edges_[at];
+  const Edge& after = edges_[at + 1];
+  const std::int64_t gap_ns = before.gap_ns;
+  const bool is_whole = before.segment == after.segment;
+
+  Point point{t, 0.0, before.joules, 0.0, before.segment, before.flags};
+  if (is_whole && t >= after.t_ns) {  // the last edge of all, which has no gap
+    point.lower = after.joules;
+  } else if (is_whole) {
+    point.lower = std::max(before.joules, after.joules - limits_.watts * static_cast<double>(after.t_ns - t) - limits_.open);
+  }
+  point.upper = before.joules + limits_.quantum + limits_.watts * static_cast<double>(t - before.t_ns + gap_ns) + limits_.open;
+  for (Index i = at + 1;; ++i) {
+    point.flags |= edges_[i].flags;
+    if (edges_[i].segment != before.segment) break;
+    const std::int64_t beyond = t - edges_[i].t_ns + static_cast<std::int64_t>(edges_[i].gap_ns);
+    if (beyond <= 0) {
+      point.upper = std::min(point.upper, edges_[i].joules + limits_.quantum);
+      break;
+    }
+    point.upper = std::min(point.upper, edges_[i].joules + limits_.quantum + limits_.watts * static_cast<double>(beyond) + limits_.open);
+  }
+
+  // The straight line that t is on begins at the edge before t, or at the one after, if that has its place before t.
+  double rest = static_cast<double>(t - after.t_ns) + back_ns(at + 1);
+  const bool is_next = rest > 0.0;
+  const Edge& from = is_next ? after : before;
+  const Edge& to = is_next ? edges_[at + 2] : after;
+  double length = static_cast<double>(to.t_ns - from.t_ns);
+  if (is_next) {
+    length += back_ns(at + 1) - back_ns(at + 2);
+  } else {
+    const double back = back_ns(at);
+    rest = static_cast<double>(t - before.t_ns) + back;
+    length += back - back_ns(at + 1);
+  }
+  point.joules = from.segment == to.segment ? from.joules + (to.joules - from.joules) * (rest / length) : from.joules;
+  point.joules = std::min(std::max(point.joules, point.lower), point.upper);
+  return point;
+}
+
+}  // namespace powerprobe
