@@ -58,6 +58,8 @@ class ChannelInfo:
     @property
     def stamped(self) -> bool: ...
     @property
+    def filtered(self) -> bool: ...  # blurred by the processor on purpose (Intel's energy filter)
+    @property
     def cpu(self) -> int: ...  # -1: any
     @property
     def low_watts(self) -> float: ...
@@ -178,8 +180,8 @@ class Probe:
     def wait_in_step(self, timeout: float) -> None: ...
     def set_mode(self, mode: str, period_ns: int) -> None: ...
     def mark(self, t_ns: int | None = None) -> Mark: ...  # None: now; the stamp is taken first
-    def between(self, start: Mark, end: Mark) -> list[tuple[str, float, float, float]]:
-        """For each channel (state, joules, lower, upper); state "" is good, else why the rest is NaN. upper may be inf.
+    def between(self, start: Mark, end: Mark) -> list[tuple[str, float, float, float, int]]:
+        """For each channel (state, joules, lower, upper, flags); state "" is good, else why the rest is NaN. upper may be inf.
 
         Both marks must be done. Takes no time that depends on the interval.
         """

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 from . import _core
 from .default import shared_probe
 from .errors import BadArgument, OutOfRange, PowerprobeError
-from .probe import Probe
+from .probe import Probe, repetitions_to_resolve
+from .regions import RESOLVED
 from .table import numbers, scale_of, seconds, table
 
 if TYPE_CHECKING:
@@ -239,6 +240,28 @@ class Measurement:
         return self._settled().unknown
 
     @property
+    def flags(self) -> dict[str, tuple[str, ...]]:
+        """By channel, what is to be known of the answer: names of `EDGE_FLAGS`, as in `Energies.flags`."""
+        flags = self._settled().flags
+        return {name: tuple(flag for flag, bit in _core.EDGE_FLAGS.items() if flags[name] & bit) for name in flags}
+
+    @property
+    def repetitions(self) -> dict[str, float]:
+        """By channel, how many times as long, doing the same, it must last for narrow bounds; see `Energies`."""
+        values = self._settled()
+        return {
+            name: float(
+                repetitions_to_resolve(values.joules[name], values.lower[name], values.upper[name], values.flags[name])
+            )
+            for name in values.joules
+        }
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the bounds of `total` are narrow against it: no further apart than a tenth."""
+        return self.total_upper - self.total_lower <= RESOLVED * self.total
+
+    @property
     def total(self) -> float:
         """Joules of all channels that are inside no other, so that nothing is counted twice."""
         return self._sum(self.joules)
@@ -398,13 +421,14 @@ class Measurement:
         return self._values
 
     def _evaluated(self) -> _Values:
-        values = _Values({}, {}, {}, {})
+        values = _Values({}, {}, {}, {}, {})
         if self._end is None:
-            answers = dict.fromkeys(self.channels, (self._failure, math.nan, math.nan, math.nan))
+            answers = dict.fromkeys(self.channels, (self._failure, math.nan, math.nan, math.nan, 0))
         else:
             answers = self._probe._between(self.channels, self._start, self._end)
-        for name, (reason, joules, lower, upper) in answers.items():
+        for name, (reason, joules, lower, upper, flags) in answers.items():
             values.joules[name], values.lower[name], values.upper[name] = joules, lower, upper
+            values.flags[name] = flags
             if reason:
                 values.unknown[name] = reason
         return values
@@ -414,6 +438,7 @@ class _Values(NamedTuple):
     joules: dict[str, float]
     lower: dict[str, float]
     upper: dict[str, float]
+    flags: dict[str, int]
     unknown: dict[str, str]
 
 

@@ -19,7 +19,7 @@ from . import _core
 from .channels import Tree, select
 from .discovery import Discovery, discover
 from .errors import BadArgument, OutOfRange, SettleTimeout, Unavailable
-from .regions import Regions
+from .regions import RESOLVED, Regions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,32 +39,60 @@ _LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe th
 _SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
 
 
+def repetitions_to_resolve(
+    joules: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, flags: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """See `Energies.repetitions`; 1 where it is resolved. NaN counts as not known, so infinitely many."""
+    width = np.subtract(upper, lower)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = np.maximum(np.ceil(width / np.multiply(joules, RESOLVED)), 1.0)
+    is_hopeless = np.isnan(times) | ((np.asarray(flags) & _core.EDGE_FLAGS["estimated"]) != 0)
+    return np.where(is_hopeless, math.inf, times)
+
+
 class Energies:
     """Energy of many intervals.
 
     Attributes:
         joules: the estimate, shape (n, channels), float64.
         lower, upper: same shape; the truth of what the counter counted lies between them. `upper` is infinite where the
-            counter was reset inside the interval.
+            counter was reset inside the interval and the most that it can count in that time is not known.
+        flags: same shape, uint32: what is to be known of the answer, bits of `EDGE_FLAGS`. Of the edges around both ends
+            all of them ("late", "stamped", "after_retry", "filtered", "estimated", ...); from inside the interval
+            "wrapped", "reset", "ambiguous" and "dropped".
+        resolved: same shape, bool: the bounds are narrow against the value, no further apart than a tenth of it.
+        repetitions: same shape, float64: how many times as long, doing the same, an interval must be to be resolved: the
+            bounds of many repetitions in a row are no further apart than those of one. Infinite where that does not help
+            (an estimate, a reset, nothing counted).
         channels: names of the columns.
 
     The axis of intervals is missing when one interval was asked about by two plain integers, and the axis of channels
     when one channel was named by a plain str.
     """
 
-    __slots__ = ("channels", "joules", "lower", "upper")
+    __slots__ = ("channels", "flags", "joules", "lower", "upper")
 
     def __init__(
         self,
         joules: npt.NDArray[np.float64],
         lower: npt.NDArray[np.float64],
         upper: npt.NDArray[np.float64],
+        flags: npt.NDArray[np.uint32],
         channels: tuple[str, ...],
     ) -> None:
         self.joules = joules
         self.lower = lower
         self.upper = upper
+        self.flags = flags
         self.channels = channels
+
+    @property
+    def resolved(self) -> npt.NDArray[np.bool_]:
+        return self.repetitions <= 1.0
+
+    @property
+    def repetitions(self) -> npt.NDArray[np.float64]:
+        return repetitions_to_resolve(self.joules, self.lower, self.upper, self.flags)
 
     def __repr__(self) -> str:
         return f"<Energies of shape {self.joules.shape} for {', '.join(self.channels)}>"
@@ -269,15 +297,16 @@ class Probe:
         if ends.size:
             self._settle(places, int(ends.max()), _seconds("settle", settle, 0.0, math.inf))
         if isinstance(channels, str):
-            joules, lower, upper, _ = self._native.energies(places[0], starts, ends)
+            joules, lower, upper, flags = self._native.energies(places[0], starts, ends)
         else:
             rows = np.empty((3, len(places), starts.size))
+            columns = np.empty((len(places), starts.size), np.uint32)
             for row, place in enumerate(places):
-                rows[0, row], rows[1, row], rows[2, row], _ = self._native.energies(place, starts, ends)
-            joules, lower, upper = rows[0].T, rows[1].T, rows[2].T
+                rows[0, row], rows[1, row], rows[2, row], columns[row] = self._native.energies(place, starts, ends)
+            joules, lower, upper, flags = rows[0].T, rows[1].T, rows[2].T, columns.T
         if is_single:
-            joules, lower, upper = joules[0], lower[0], upper[0]
-        return Energies(joules, lower, upper, names)
+            joules, lower, upper, flags = joules[0], lower[0], upper[0], flags[0]
+        return Energies(joules, lower, upper, flags, names)
 
     def region(self, name: str, items: float = 1.0) -> _core.Region:
         """Names an interval: `with probe.region("decode", items=128): ...`. Regions nest, in any thread.
@@ -399,13 +428,14 @@ class Probe:
 
     def _between(
         self, channels: Iterable[str], start: _core.Mark, end: _core.Mark
-    ) -> dict[str, tuple[str, float, float, float]]:
+    ) -> dict[str, tuple[str, float, float, float, int]]:
         answers = self._native.between(start, end)
         return {name: answers[self._index[name]] for name in channels}
 
     def _evaluate(self, names: Sequence[str], records: npt.NDArray[np.void]) -> Regions:
         starts, ends = records["start_ns"].copy(), records["end_ns"].copy()
         energies = np.full((3, len(self.channels), records.size), math.nan)
+        flags = np.zeros((len(self.channels), records.size), np.uint32)
         if records.size:
             with contextlib.suppress(SettleTimeout):  # what is not known yet stays unknown
                 self._settle(self._index.values(), int(ends.max()), 1.0)
@@ -414,10 +444,10 @@ class Probe:
             if not edges.size:
                 continue
             known = (starts >= edges["t_ns"][0]) & (ends <= self._known_until(place))
-            answer = self._native.energies(place, starts[known], ends[known])
+            *answer, flags[row, known] = self._native.energies(place, starts[known], ends[known])
             for kind, column in zip(energies, answer, strict=True):
                 kind[row, known] = column
-        return Regions(self._tree, self.channels, names, records, energies)
+        return Regions(self._tree, self.channels, names, records, energies, flags)
 
 
 def _wait(mark: _core.Mark, seconds: float) -> bool:

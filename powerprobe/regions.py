@@ -15,6 +15,9 @@ from .table import numbers, scale_of, seconds, table
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+RESOLVED = 0.1
+"""An energy is resolved when its bounds are no further apart than this part of it."""
+
 
 class Regions:
     """All regions of a probe that had ended, in the order of their ends. Immutable.
@@ -28,10 +31,11 @@ class Regions:
         channels: names of the columns of the next three.
         joules, lower, upper: float64, shape (n, channels); NaN where it is not known (older than the probe's history,
             or the counter could not be read).
+        flags: uint32, shape (n, channels): what is to be known of each answer, as in `Energies.flags`.
     """
 
     __slots__ = (
-        "_tree", "channels", "depth", "end_ns", "items", "joules", "lower", "names", "start_ns", "thread", "upper",
+        "_tree", "channels", "depth", "end_ns", "flags", "items", "joules", "lower", "names", "start_ns", "thread", "upper",
     )  # fmt: skip
 
     def __init__(
@@ -41,11 +45,14 @@ class Regions:
         names: Sequence[str] = (),
         records: npt.NDArray[np.void] | None = None,
         energies: npt.NDArray[np.float64] | None = None,
+        flags: npt.NDArray[np.uint32] | None = None,
     ) -> None:
         if records is None:
             records = np.empty(0, _RECORD)
         if energies is None:
             energies = np.empty((3, len(channels), 0))
+        if flags is None:
+            flags = np.empty((len(channels), 0), np.uint32)
         self._tree = tree
         self.channels = channels
         self.names = tuple(names[i] for i in records["name"])
@@ -55,6 +62,7 @@ class Regions:
         self.thread = records["thread"].copy()
         self.depth = records["depth"].copy()
         self.joules, self.lower, self.upper = (a.T for a in energies)
+        self.flags = flags.T
 
     def __add__(self, later: Regions) -> Regions:
         both = Regions(self._tree, self.channels)
@@ -121,10 +129,11 @@ class RegionSummary:
         joules, lower, upper: dicts by channel, sums over the regions.
         total, total_lower, total_upper: joules over the channels that are inside no other.
         joules_per_item: `total` / `items`; NaN without items.
+        resolved: whether `total_lower` and `total_upper` are narrow against `total`: no further apart than a tenth.
     """
 
     __slots__ = (
-        "count", "items", "joules", "joules_per_item", "lower", "seconds", "total", "total_lower", "total_upper", "unknown",
+        "count", "items", "joules", "joules_per_item", "lower", "resolved", "seconds", "total", "total_lower", "total_upper", "unknown",
         "upper",
     )  # fmt: skip
 
@@ -145,12 +154,13 @@ class RegionSummary:
         self.total_lower = sum(self.lower[name] for name in roots)
         self.total_upper = sum(self.upper[name] for name in roots)
         self.joules_per_item = self.total / self.items if self.items else math.nan
+        self.resolved = self.total_upper - self.total_lower <= RESOLVED * self.total
 
     def __repr__(self) -> str:
         return f"<RegionSummary: {self.count} regions, {self.total:.4g} J, {self.joules_per_item:.4g} J per item>"
 
 
-_ARRAYS = ("start_ns", "end_ns", "items", "thread", "depth", "joules", "lower", "upper")
+_ARRAYS = ("start_ns", "end_ns", "items", "thread", "depth", "joules", "lower", "upper", "flags")
 _RECORD = np.dtype(
     [("start_ns", "i8"), ("end_ns", "i8"), ("items", "f8"), ("thread", "u8"), ("name", "u4"), ("depth", "u4")]
 )

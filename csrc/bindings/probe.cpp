@@ -67,9 +67,13 @@ py::list between(const Probe& probe, const Mark& start, const Mark& end) {
     const Mark::Slot& from = start.slots().at(i);
     const Mark::Slot& to = end.slots().at(i);
     const MarkState state = from.state != MarkState::kKnown ? from.state : to.state;
-    Energy energy{kNan, kNan, kNan};
-    if (state == MarkState::kKnown) energy = energy_between(from.point, to.point, EnergyModel::of(probe.channels()[i]));
-    result.append(py::make_tuple(reason(state), energy.joules, energy.lower, energy.upper));
+    Energy energy{kNan, kNan, kNan, 0};
+    if (state == MarkState::kKnown) {
+      energy = energy_between(from.point, to.point, EnergyModel::of(probe.channels()[i]));
+      if (to.wraps > from.wraps) energy.flags |= kEdgeWrapped;
+      if (to.dropped > from.dropped) energy.flags |= kEdgeDropped;
+    }
+    result.append(py::make_tuple(reason(state), energy.joules, energy.lower, energy.upper, energy.flags));
   }
   return result;
 }

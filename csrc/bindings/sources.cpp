@@ -42,6 +42,7 @@ void bind_channel(py::module_& m) {
       .def_readonly("stale_ns", &ChannelInfo::stale_ns)
       .def_readonly("max_watts", &ChannelInfo::max_watts)
       .def_property_readonly("stamped", [](const ChannelInfo& c) { return c.stamp_tick_ns > 0.0; })
+      .def_readonly("filtered", &ChannelInfo::filtered)
       .def_readonly("cpu", &ChannelInfo::cpu)
       .def_readonly("low_watts", &ChannelInfo::low_watts)
       .def_readonly("high_watts", &ChannelInfo::high_watts)

@@ -16,7 +16,7 @@ enum EdgeFlag : std::uint32_t {
   kEdgeReset = 1u << 3,       // the counter jumped; what it counted since the edge before is lost, a new segment starts
   kEdgeAmbiguous = 1u << 4,   // so long after the reading before that it may have wrapped more often than seen
   kEdgeAfterRetry = 1u << 5,  // readings before this one failed
-  kEdgeLate = 1u << 6,        // the sampler missed at least one tick before it
+  kEdgeLate = 1u << 6,        // seen later than it could have been: a tick was missed, or the step was not seen as it came
   kEdgeStamped = 1u << 7,     // t_ns and gap_ns come from the hardware's own stamp
   kEdgeDropped = 1u << 8,     // edges before this one found no room; their energy is in it
   kEdgeFiltered = 1u << 9,    // the energy filter blurs this counter

@@ -29,6 +29,9 @@ class Mark {
   struct Slot {
     Point point;
     MarkState state = MarkState::kPending;
+    // Of the channel by then: what happens between two marks may be long gone from the ring.
+    std::uint64_t wraps = 0;
+    std::uint64_t dropped = 0;
   };
 
   Mark(std::int64_t t_ns, std::size_t channels, std::uint32_t samplers)

@@ -130,7 +130,9 @@ void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, 
                                             milliseconds(range.last_ns - last_answerable_ns(edges)) +
                                             " after the newest edge");
   }
-  energies_between(edges, EnergyModel::of(channels_[channel]), starts, ends, range.sorted, out);
+  const Place place = places_[channel];
+  const bool rare = samplers_[place.sampler]->recorder(place.channel).has_rare_since(lease.first_index());
+  energies_between(edges, EnergyModel::of(channels_[channel]), starts, ends, range.sorted, out, rare);
 }
 
 }  // namespace powerprobe

@@ -18,7 +18,8 @@ Recorder::Recorder(const ChannelInfo& channel, std::size_t capacity)
     : info_(channel),
       model_(EnergyModel::of(channel)),
       ring_(Ring::create(capacity)),
-      unwrapper_(channel.modulus, channel.joules_per_count, channel.max_watts, channel.stale_ns) {
+      unwrapper_(channel.modulus, channel.joules_per_count, channel.max_watts, channel.stale_ns),
+      own_flags_((channel.filtered ? kEdgeFiltered : 0u) | (channel.provenance == Provenance::kEstimated ? kEdgeEstimated : 0u)) {
   if (channel.stamp_tick_ns > 0.0) stamps_.emplace(channel.stamp_tick_ns, channel.stamp_modulus);
 }
 
@@ -82,11 +83,12 @@ Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_
   edge.joules = static_cast<double>(unwrapper_.total()) * info_.joules_per_count;
   edge.gap_ns = saturated(gap_ns);
   edge.read_ns = saturated(after_ns - before_ns);
-  edge.flags |= next_flags_;
+  edge.flags |= own_flags_ | next_flags_;
   edge.segment = segment_;
+  if ((edge.flags & kRareEdgeFlags) != 0) rare_until_.set(ring_->head() + 1);
   if (!ring_->publish(edge)) {
-    // Dropped: its energy is in the next edge, and so must be what happened.
-    next_flags_ |= edge.flags & (kEdgeWrapped | kEdgeReset);
+    // Its energy is in the next edge, and so must be what happened.
+    next_flags_ |= (edge.flags & kRareEdgeFlags) | kEdgeDropped;
     unstored_ = edge;
     return sight;
   }
@@ -111,15 +113,13 @@ bool Recorder::fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noe
   if (!edges.empty() && t_ns < first_answerable_ns(edges)) {
     slot.state = MarkState::kOutside;
   } else if (edges.size() >= 2 && t_ns <= last_answerable_ns(edges)) {
-    slot.point = point_at(edges, model_, t_ns);
-    slot.state = MarkState::kKnown;
+    know(slot, point_at(edges, model_, t_ns));
   } else if (unstored_ && !edges.empty() && t_ns <= last_answerable_ns({&*unstored_, 1})) {
     // A lease holds the whole ring and newer edges are dropped, but the newest of them is still in hand.
     const auto after = std::upper_bound(edges.begin(), edges.end(), t_ns,
                                         [](std::int64_t t, const Edge& edge) { return t < edge.t_ns; });
     const std::array<Edge, 2> around{*(after - 1), *unstored_};
-    slot.point = point_at(around, model_, t_ns);
-    slot.state = MarkState::kKnown;
+    know(slot, point_at(around, model_, t_ns));
   } else if (has_ended_) {
     slot.state = MarkState::kGone;
   } else if (give_up) {
@@ -128,6 +128,13 @@ bool Recorder::fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noe
     return false;
   }
   return true;
+}
+
+void Recorder::know(Mark::Slot& slot, const Point& point) const noexcept {
+  slot.point = point;
+  slot.wraps = wraps_.get();
+  slot.dropped = ring_->dropped();
+  slot.state = MarkState::kKnown;
 }
 
 ChannelStats Recorder::stats() const noexcept {

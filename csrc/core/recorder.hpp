@@ -49,7 +49,11 @@ class Recorder {
   [[nodiscard]] const std::shared_ptr<Ring>& ring() const noexcept { return ring_; }  // any thread
   [[nodiscard]] ChannelStats stats() const noexcept;                                  // any thread
 
+  // Whether an edge with this index or a later one has rare flags. Any thread; for edges that it has seen published.
+  [[nodiscard]] bool has_rare_since(std::uint64_t index) const noexcept { return rare_until_.get() > index; }
+
  private:
+  void know(Mark::Slot& slot, const Point& point) const noexcept;
   Sight end(const Reading& reading, std::int64_t at_ns) noexcept;
 
   const ChannelInfo& info_;
@@ -61,9 +65,11 @@ class Recorder {
   std::int64_t last_edge_ns_ = 0;
   std::optional<Edge> unstored_;  // the newest edge, while it was dropped
   std::uint32_t segment_ = 0;
+  std::uint32_t own_flags_;       // of every edge
   std::uint32_t next_flags_ = 0;  // what the next edge has to say of the readings since the last
   bool has_ended_ = false;
   Count edges_, wraps_, resets_, retries_;
+  Count rare_until_;  // one beyond the index of the last edge with rare flags; set before that is published
   std::atomic<std::int64_t> ended_ns_{INT64_MAX};  // relaxed: an answer may be given just before it is set
   std::atomic<std::uint64_t> health_{0};           // ReadStatus in the low byte, errno above; relaxed, for people
 };

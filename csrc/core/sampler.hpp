@@ -107,6 +107,7 @@ class Sampler {
 
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return source_->channels(); }
   [[nodiscard]] const std::shared_ptr<Ring>& ring(std::size_t channel) const noexcept { return recorders_[channel]->ring(); }
+  [[nodiscard]] const Recorder& recorder(std::size_t channel) const noexcept { return *recorders_[channel]; }
   [[nodiscard]] ChannelStats channel_stats(std::size_t channel) const noexcept { return recorders_[channel]->stats(); }
   [[nodiscard]] PaceStats pace_stats(std::size_t channel) const noexcept { return pacer_.stats(channel); }
   [[nodiscard]] SamplerStats stats() const noexcept;

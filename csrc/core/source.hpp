@@ -43,6 +43,7 @@ struct ChannelInfo {
   double max_watts = 0.0;              // more than this is not possible; tells wraps from resets. 0: not known
   double stamp_tick_ns = 0.0;          // length of a tick of the hardware stamp; 0: readings carry none
   std::uint64_t stamp_modulus = 0;     // ticks until the stamp is back at zero
+  bool filtered = false;               // the processor blurs the counter on purpose (Intel's energy filter, MSR 0xBC)
   int cpu = -1;                        // the CPU that reads it cheapest; -1: any
 
   // Estimates only: the truth is somewhere between these two, whatever the estimate says. 0 and 0: a counter.

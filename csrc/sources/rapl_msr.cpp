@@ -156,7 +156,8 @@ class Search {
 
     const bool is_filtered = check_filter(package);
     for (auto& [channel, domain] : candidates) {
-      if (is_filtered && channel.domain != "dram") channel.update_period_ns = kFilteredPeriodNs;
+      channel.filtered = is_filtered && channel.domain != "dram";
+      if (channel.filtered) channel.update_period_ns = kFilteredPeriodNs;
       add_domain(domain, std::move(channel), package);
     }
     if (!is_filtered) look_for_stamp(package);

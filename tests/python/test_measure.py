@@ -464,18 +464,44 @@ def test_losses_are_those_of_the_interval() -> None:
     assert during.overhead > 0.0
 
 
-def test_a_reset_inside_leaves_the_upper_bound_open() -> None:
+@pytest.mark.parametrize("max_watts", [0.0, 30.0])
+def test_a_reset_inside_leaves_the_upper_bound_to_what_is_possible(max_watts: float) -> None:
     start_ns = pp.now_ns() + 300 * MS
     steps = [(i * MS, i * 1000 if i < 30 else (i - 30) * 1000) for i in range(5_000)]
-    source = pp.replay([{**steady(), "steps": steps}], start_ns=start_ns)
+    source = pp.replay([{**steady(), "steps": steps, "max_watts": max_watts}], start_ns=start_ns)
     with pp.Probe(sources=source) as probe, probe.measure() as m:
         while not probe.stats()["channels"]["package-0"]["resets"]:
             wait_for_a_step(probe)
         wait_for_a_step(probe)
     assert m.losses["resets"] == 1
-    assert math.isinf(m.upper["package-0"])
-    assert m.to_dict()["channels"]["package-0"]["upper"] is None
-    assert "inf" in str(m)
+    assert "reset" in m.flags["package-0"]
+    assert not m.resolved
+    if max_watts:
+        assert m.upper["package-0"] == pytest.approx(max_watts * m.seconds, rel=0.01)
+    else:
+        assert math.isinf(m.upper["package-0"])
+        assert math.isinf(m.repetitions["package-0"])
+        assert m.to_dict()["channels"]["package-0"]["upper"] is None
+        assert "inf" in str(m)
+
+
+def test_an_answer_says_whether_it_is_resolved_and_what_would_resolve_it(probe: pp.Probe) -> None:
+    begin = pp.now_ns()
+    with probe.measure() as short:
+        while pp.now_ns() < begin + MS // 5:
+            pass
+    with probe.measure() as long:
+        while pp.now_ns() < begin + 60 * MS:
+            pass
+    assert long.resolved
+    assert long.repetitions["package-0"] == 1.0
+    assert not short.resolved
+    times = short.repetitions["package-0"]
+    width = short.upper["package-0"] - short.lower["package-0"]
+    assert times > 10.0
+    assert (times - 1) * short.joules["package-0"] < 10.0 * width <= times * short.joules["package-0"] * (1 + 1e-9)
+    assert short.flags.keys() == set(probe.channels)
+    assert "estimated" not in short.flags["package-0"]
 
 
 def test_to_dict_goes_through_json(probe: pp.Probe) -> None:
