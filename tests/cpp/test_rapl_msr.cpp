@@ -375,6 +375,8 @@ TEST_CASE("the energy filter is told, doubles the period of all but memory, and 
       const auto info = channels(found);
       CHECK(info.at("package-0").update_period_ns == (has_controls ? 3'000'000 : 1'000'000));
       CHECK(info.at("dram-0").update_period_ns == 1'000'000);
+      CHECK(info.at("package-0").filtered == has_controls);
+      CHECK_FALSE(info.at("dram-0").filtered);
       if (!has_controls) {
         CHECK(found.refusals.size() == 1);  // core
         continue;

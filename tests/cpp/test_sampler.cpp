@@ -521,6 +521,49 @@ TEST_CASE("an edge that is dropped because of a lease costs no energy, and the n
   const Lease rest = bench.sampler->ring(0)->lease(held);
   REQUIRE_FALSE(rest.edges().empty());
   CHECK((rest.edges()[0].flags & kEdgeWrapped) != 0);
+  CHECK((rest.edges()[0].flags & kEdgeDropped) != 0);
+  if (rest.edges().size() > 1) CHECK((rest.edges()[1].flags & kEdgeDropped) == 0);
+}
+
+TEST_CASE("what holds for all of a channel stands in each of its edges") {
+  ChannelInfo filtered = kPackage;
+  filtered.filtered = true;
+  ChannelInfo estimated = millijoules("cpu");
+  estimated.provenance = Provenance::kEstimated;
+  const Bench bench({filtered, estimated, millijoules("dram-0")}, {.mode = Mode::kPoll, .period_ns = kMs / 10});
+  bench.script->under_load(1);
+  bench.sampler->start();
+  bench.sampler->ask();
+  for (int i = 0; i < 5; ++i) bench.poll();
+  bench.sampler->stop();
+  for (const auto& [channel, flags] : {std::pair{0u, kEdgeFiltered}, std::pair{1u, kEdgeEstimated}, std::pair{2u, EdgeFlag{}}}) {
+    const Lease lease = bench.edges(channel);
+    CHECK(lease.edges().size() > 4);
+    for (const Edge& edge : lease.edges()) CHECK((edge.flags & (kEdgeFiltered | kEdgeEstimated)) == flags);
+  }
+}
+
+TEST_CASE("it is known whether a run of edges has anything rare in it") {
+  ChannelInfo channel = kPackage;
+  channel.modulus = 1000;
+  const Bench bench({channel}, {.mode = Mode::kPoll, .period_ns = kMs / 10});
+  const Recorder& recorder = bench.sampler->recorder(0);
+  bench.sampler->start();
+  bench.sampler->ask();
+  bench.script->count(0, 900);
+  bench.poll();
+  CHECK_FALSE(recorder.has_rare_since(0));
+  bench.script->count(0, 100);
+  bench.poll();
+  CHECK(recorder.has_rare_since(0));
+  const Lease lease = bench.edges();
+  std::uint64_t index = lease.first_index();
+  for (const Edge& edge : lease.edges()) {
+    if ((edge.flags & kEdgeWrapped) != 0) break;
+    ++index;
+  }
+  CHECK(recorder.has_rare_since(index));
+  CHECK_FALSE(recorder.has_rare_since(index + 1));
 }
 
 TEST_CASE("marks settle while a lease holds the whole ring") {
