@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""Runs of calls on a probe, between two windows of idling: what `benchmark()` and `compare()` have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .baseline import Baseline, Window, baseline, idle_window
+from .batches import Batch, PerCall, Steps, batches, calibrated, clock_ns, empty_batch, on_edges, steps
+from .conditions import Conditions, megahertz, worries
+from .percall import TOTAL
+
+if TYPE_CHECKING:
+    from .measurement import Measurement
+    from .probe import Probe
+
+FEWEST_RUNS = 5
+FEW_STEPS = 10
+"""Of the counter, in a run: fewer are too few."""
+
+_RUNS = 20  # wanted of each function
+_STEPS = 20  # wanted in each run
+_READINGS = 1000  # a batch takes so many readings of the clock: they are 0.1 % of it
+_BATCHES_PER_STEP = 10
+_NEGLIGIBLE = 1e-3
+_LOOK = 0.02  # seconds in which a counter shows how often it steps
+_NEWEST = 1 << 16  # edges that are looked through after each run
+
+Floats = npt.NDArray[np.float64]
+
+
+class Series:
+    """One function and its runs: per run the calls, and per call the seconds, the energy by column and the steps by channel."""
+
+    def __init__(self, label: str, batch: Batch) -> None:
+        self.label = label
+        self.batch = batch
+        self.batch_calls = 1
+        self.call_ns = 0.0  # about; from calibrating
+        self.calls: list[int] = []
+        self.seconds: list[float] = []
+        self.energies: list[list[PerCall]] = []
+        self.steps: list[list[Steps]] = []
+
+    def columns(self, kind: str) -> Floats:
+        """ "joules", "lower" or "upper", of shape (runs, columns)."""
+        return np.array([[getattr(each, kind) for each in row] for row in self.energies])
+
+
+class Column(NamedTuple):
+    """A channel, or the total of all that are inside no other."""
+
+    name: str
+    depth: int
+    provenance: str
+    source: str
+
+
+class Session:
+    """A probe, the windows of idling before and after, and the state of the machine.
+
+    Args:
+        names: channels of the probe, which is running.
+        idle_seconds: length of each window; 0: none.
+
+    Attributes, complete after `measure()`:
+        columns: the channels in the order of their tree, then the total.
+        loop: the empty loop's runs; none where it is negligible.
+        baseline: None without windows.
+        doubts: what happened to the machine or the counters meanwhile, as sentences.
+        goal_ns: how long a batch should be.
+    """
+
+    def __init__(self, probe: Probe, names: Sequence[str], idle_seconds: float) -> None:
+        self.columns: list[Column] = []
+        self.loop = Series("loop", empty_batch)
+        self.baseline: Baseline | None = None
+        self.doubts: list[str] = []
+        self.goal_ns = 0.0
+        self._probe = probe
+        self._measuring = probe.measure(names)
+        self._tree = probe._tree_of(tuple(names))
+        self._names = list(self._tree.depths)
+        self._idle_seconds = idle_seconds
+
+    def measure(
+        self,
+        series: Sequence[Series],
+        seconds: float,
+        chance: random.Random,
+        is_enough: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Makes runs of all, in rounds, until the time is up or `is_enough` after a round, but five rounds at least."""
+        conditions, frequencies = Conditions.now(), []
+        losses = self._losses()
+        time.sleep(_LOOK)
+        step_ns = self._step_ns()
+        before = self._idle(step_ns)
+        self._calibrate([*series, self.loop], step_ns)
+        has_loop = any(self.loop.call_ns > _NEGLIGIBLE * each.call_ns for each in series)
+        run_ns = run_duration_ns(seconds, step_ns, len(series))
+        end_ns = _core.now_ns() + seconds * 1e9
+        rounds = 0
+        while rounds < FEWEST_RUNS or (_core.now_ns() < end_ns and not is_enough()):
+            for each in chance.sample(series, len(series)):
+                self._run(each, run_ns)
+                frequencies.append(megahertz())
+            if has_loop and (rounds < FEWEST_RUNS or rounds % FEWEST_RUNS == 0):
+                self._run(self.loop, run_ns)
+            rounds += 1
+        after = self._idle(step_ns)
+        if before is not None and after is not None:
+            self.baseline = baseline(before, after, [each.name for each in self.columns], self._idle_seconds)
+        self.doubts = worries(conditions, Conditions.now(), frequencies)
+        self.doubts += [
+            f"{what}: {count - losses[what]} meanwhile"
+            for what, count in self._losses().items()
+            if count > losses[what]
+        ]
+
+    def _run(self, series: Series, run_ns: float) -> None:
+        with _collector_off(), self._measuring as measurement:
+            stamps = batches(series.batch, series.batch_calls, int(run_ns), _core.now_ns)
+        calls = series.batch_calls * (stamps.size - 1)
+        if not self.columns:
+            self.columns = self._described(measurement)
+        energies, counted = zip(*(self._energy(name, measurement, stamps, series) for name in self._names), strict=True)
+        roots = [energies[self._names.index(name)] for name in self._tree.roots]
+        series.calls.append(calls)
+        series.seconds.append(float(stamps[-1] - stamps[0]) * 1e-9 / calls)
+        series.energies.append([*energies, PerCall(*(sum(kind) for kind in zip(*roots, strict=True)))])
+        series.steps.append([*counted, min(counted[self._names.index(name)] for name in self._tree.roots)])
+
+    def _energy(
+        self, name: str, measurement: Measurement, stamps: npt.NDArray[np.int64], series: Series
+    ) -> tuple[PerCall, Steps]:
+        """Of a call in this run: from edge to edge or from start to end, whichever has the narrower bounds."""
+        info = self._probe.info(name)
+        calls = series.batch_calls * (stamps.size - 1)
+        edges = self._probe.view(name, _NEWEST)
+        whole = PerCall(*(each[name] / calls for each in (measurement.joules, measurement.lower, measurement.upper)))
+        # The bounds of an estimate are not in its edges.
+        inner = (
+            on_edges(edges, stamps, series.batch_calls, info.quantum_joules) if info.provenance == "measured" else None
+        )
+        chosen = inner if inner and not inner.upper - inner.lower > whole.upper - whole.lower else whole
+        return chosen, steps(edges, int(stamps[0]), int(stamps[-1]))
+
+    def _calibrate(self, series: Sequence[Series], step_ns: float) -> None:
+        # Of the shortest possible batches the calls by the time of an edge are known best.
+        self.goal_ns = max(_READINGS * clock_ns(_core.now_ns), step_ns / _BATCHES_PER_STEP)
+        with _collector_off():
+            for each in series:
+                each.batch_calls, each.call_ns = calibrated(each.batch, self.goal_ns, _core.now_ns)
+
+    def _idle(self, step_ns: float) -> Window | None:
+        if not self._idle_seconds:
+            return None
+        return idle_window(self._probe, self._names, self._tree.roots, self._idle_seconds, step_ns)
+
+    def _step_ns(self) -> float:
+        """How often the slowest counter steps: as its makers say, else as was seen."""
+        periods = []
+        for name in self._names:
+            edges = self._probe.view(name, _RUNS)
+            seen = float(np.median(np.diff(edges["t_ns"]))) if edges.size > 2 else 0.0
+            periods.append(float(self._probe.info(name).update_period_ns) or seen)
+        return max(periods)
+
+    def _losses(self) -> dict[str, float]:
+        usage = self._probe._usage(tuple(self._names))
+        return {"dropped edges": usage["dropped"], "counter resets": usage["resets"]}
+
+    def _described(self, measurement: Measurement) -> list[Column]:
+        provenance, source = measurement.provenance, measurement.source
+        columns = [Column(name, depth, provenance[name], source[name]) for name, depth in self._tree.depths.items()]
+        sources = dict.fromkeys(source[name] for name in self._tree.roots)
+        return [*columns, Column(TOTAL, 0, measurement.total_provenance, ", ".join(sources))]
+
+
+def run_duration_ns(seconds: float, step_ns: float, functions: int) -> float:
+    """Twenty runs of each function, but over twenty steps at least; if there is no time for that, five."""
+    share_ns = seconds * 1e9 / functions
+    return min(max(share_ns / _RUNS, _STEPS * step_ns), share_ns / FEWEST_RUNS)
+
+
+@contextlib.contextmanager
+def _collector_off() -> Iterator[None]:
+    """As timeit does it; between runs it collects what has gathered."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
