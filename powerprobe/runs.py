@@ -32,7 +32,10 @@ _STEPS = 20  # wanted in each run
 _READINGS = 1000  # a batch takes so many readings of the clock: they are 0.1 % of it
 _BATCHES_PER_STEP = 10
 _NEGLIGIBLE = 1e-3
-_LOOK = 0.02  # seconds in which a counter shows how often it steps
+_LOOK = 0.02  # seconds in which a counter shows how often it steps; GPUs take longer
+_LONGEST_LOOK = 0.3
+_USUAL_STEP_NS = 1e6
+_LONGEST_RUN_NS = 150e6  # unless so many steps take longer
 _NEWEST = 1 << 16  # edges that are looked through after each run
 
 Floats = npt.NDArray[np.float64]
@@ -102,7 +105,6 @@ class Session:
         """Makes runs of all, in rounds, until the time is up or `is_enough` after a round, but five rounds at least."""
         conditions, frequencies = Conditions.now(), []
         losses = self._losses()
-        time.sleep(_LOOK)
         step_ns = self._step_ns()
         before = self._idle(step_ns)
         self._calibrate([*series, self.loop], step_ns)
@@ -168,13 +170,17 @@ class Session:
         return idle_window(self._probe, self._names, self._tree.roots, self._idle_seconds, step_ns)
 
     def _step_ns(self) -> float:
-        """How often the slowest counter steps: as its makers say, else as was seen."""
-        periods = []
-        for name in self._names:
-            edges = self._probe.view(name, _RUNS)
-            seen = float(np.median(np.diff(edges["t_ns"]))) if edges.size > 2 else 0.0
-            periods.append(float(self._probe.info(name).update_period_ns) or seen)
-        return max(periods)
+        """How often the slowest counter steps that does not rest: as its makers say, else as is seen."""
+        periods = {name: float(self._probe.info(name).update_period_ns) for name in self._names}
+        unknown = [name for name, period in periods.items() if not period]
+        deadline_ns = _core.now_ns() + _LONGEST_LOOK * 1e9
+        while unknown and _core.now_ns() < deadline_ns:
+            time.sleep(_LOOK)
+            for name in unknown:
+                times = self._probe.view(name, _RUNS)["t_ns"]
+                periods[name] = float(np.median(np.diff(times))) if times.size > 2 else 0.0
+            unknown = [name for name in unknown if not periods[name]]
+        return max(periods.values()) or _USUAL_STEP_NS
 
     def _losses(self) -> dict[str, float]:
         usage = self._probe._usage(tuple(self._names))
@@ -188,9 +194,9 @@ class Session:
 
 
 def run_duration_ns(seconds: float, step_ns: float, functions: int) -> float:
-    """Twenty runs of each function, but over twenty steps at least; if there is no time for that, five."""
+    """Twenty runs of each function or more, but over twenty steps at least; if there is no time for that, five."""
     share_ns = seconds * 1e9 / functions
-    return min(max(share_ns / _RUNS, _STEPS * step_ns), share_ns / FEWEST_RUNS)
+    return min(max(min(share_ns / _RUNS, _LONGEST_RUN_NS), _STEPS * step_ns), share_ns / FEWEST_RUNS)
 
 
 @contextlib.contextmanager
