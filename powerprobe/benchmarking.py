@@ -161,7 +161,7 @@ class _Summary:
 
     def benchmark(self) -> Benchmark:
         session, series = self._session, self._series
-        seconds = _widened(self._mean(self.seconds), self._loop_seconds)
+        seconds = self._mean(self.seconds).widened(self._loop_seconds)
         energies = [self._energy(i, seconds.value) for i in range(len(session.columns))]
         rows = zip(series.calls, self.seconds, self.joules[:, -1], strict=True)
         return Benchmark(
@@ -183,13 +183,13 @@ class _Summary:
     def _energy(self, i: int, seconds: float) -> CallEnergy:
         column, loop = self._session.columns[i], self._loop_joules[i]
         gross, lower, upper = (
-            _widened(self._mean(each[:, i]), loop)
+            self._mean(each[:, i]).widened(loop)
             for each in (self.joules, self._less_loop("lower"), self._less_loop("upper"))
         )
         net = None
         if self.net is not None and self._session.baseline is not None:
             idle = self._session.baseline.watts[column.name]
-            net = _widened(_widened(self._mean(self.net[:, i]), loop), idle, seconds)
+            net = self._mean(self.net[:, i]).widened(loop).widened(idle, seconds)
         return CallEnergy(
             gross=gross,
             net=net,
@@ -236,12 +236,6 @@ class _Summary:
                 f"baseline drift: idling took {baseline.drift['total']:+.3f} W more after the runs than before"
             )
         return found
-
-
-def _widened(interval: Interval, other: Interval, factor: float = 1.0) -> Interval:
-    """By the uncertainty of what was subtracted, `factor` times the other."""
-    spread = Interval(0.0, other.low - other.value, other.high - other.value)
-    return interval.minus(spread, factor)
 
 
 @contextlib.contextmanager

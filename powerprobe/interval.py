@@ -30,9 +30,9 @@ class Interval:
         above = math.hypot(self.high - self.value, factor * (other.value - other.low))
         return Interval(value, value - below, value + above)
 
-    def times(self, factor: float) -> Interval:
-        """In another unit; the factor is not negative."""
-        return Interval(self.value * factor, self.low * factor, self.high * factor)
+    def widened(self, other: Interval, factor: float = 1.0) -> Interval:
+        """By the uncertainty of `factor` times the other, which was subtracted from each run already."""
+        return self.minus(Interval(0.0, other.low - other.value, other.high - other.value), factor)
 
     def to_dict(self) -> dict[str, float | None]:
         """As `json` takes it: None for what is not known."""

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -104,8 +104,8 @@ class Session:
     ) -> None:
         """Makes runs of all, in rounds, until the time is up or `is_enough` after a round, but five rounds at least."""
         conditions, frequencies = Conditions.now(), []
-        losses = self._losses()
-        step_ns = self._step_ns()
+        losses_before = losses(self._probe, self._names)
+        step_ns = longest_step_ns(self._probe, self._names)
         before = self._idle(step_ns)
         self._calibrate([*series, self.loop], step_ns)
         has_loop = any(self.loop.call_ns > _NEGLIGIBLE * each.call_ns for each in series)
@@ -123,11 +123,7 @@ class Session:
         if before is not None and after is not None:
             self.baseline = baseline(before, after, [each.name for each in self.columns], self._idle_seconds)
         self.doubts = worries(conditions, Conditions.now(), frequencies)
-        self.doubts += [
-            f"{what}: {count - losses[what]} meanwhile"
-            for what, count in self._losses().items()
-            if count > losses[what]
-        ]
+        self.doubts += lost(losses_before, losses(self._probe, self._names))
 
     def _run(self, series: Series, run_ns: float) -> None:
         with _collector_off(), self._measuring as measurement:
@@ -169,28 +165,36 @@ class Session:
             return None
         return idle_window(self._probe, self._names, self._tree.roots, self._idle_seconds, step_ns)
 
-    def _step_ns(self) -> float:
-        """How often the slowest counter steps that does not rest: as its makers say, else as is seen."""
-        periods = {name: float(self._probe.info(name).update_period_ns) for name in self._names}
-        unknown = [name for name, period in periods.items() if not period]
-        deadline_ns = _core.now_ns() + _LONGEST_LOOK * 1e9
-        while unknown and _core.now_ns() < deadline_ns:
-            time.sleep(_LOOK)
-            for name in unknown:
-                times = self._probe.view(name, _RUNS)["t_ns"]
-                periods[name] = float(np.median(np.diff(times))) if times.size > 2 else 0.0
-            unknown = [name for name in unknown if not periods[name]]
-        return max(periods.values()) or _USUAL_STEP_NS
-
-    def _losses(self) -> dict[str, float]:
-        usage = self._probe._usage(tuple(self._names))
-        return {"dropped edges": usage["dropped"], "counter resets": usage["resets"]}
-
     def _described(self, measurement: Measurement) -> list[Column]:
         provenance, source = measurement.provenance, measurement.source
         columns = [Column(name, depth, provenance[name], source[name]) for name, depth in self._tree.depths.items()]
         sources = dict.fromkeys(source[name] for name in self._tree.roots)
         return [*columns, Column(TOTAL, 0, measurement.total_provenance, ", ".join(sources))]
+
+
+def longest_step_ns(probe: Probe, names: Iterable[str]) -> float:
+    """How often the slowest of these counters steps that does not rest: as its makers say, else as is seen."""
+    periods = {name: float(probe.info(name).update_period_ns) for name in names}
+    unknown = [name for name, period in periods.items() if not period]
+    deadline_ns = _core.now_ns() + _LONGEST_LOOK * 1e9
+    while unknown and _core.now_ns() < deadline_ns:
+        time.sleep(_LOOK)
+        for name in unknown:
+            times = probe.view(name, _RUNS)["t_ns"]
+            periods[name] = float(np.median(np.diff(times))) if times.size > 2 else 0.0
+        unknown = [name for name in unknown if not periods[name]]
+    return max(periods.values()) or _USUAL_STEP_NS
+
+
+def losses(probe: Probe, names: Iterable[str]) -> dict[str, float]:
+    """What was lost so far, by its name in words."""
+    usage = probe._usage(tuple(names))
+    return {"dropped edges": usage["dropped"], "counter resets": usage["resets"]}
+
+
+def lost(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    """The same as warnings about what happened in between."""
+    return [f"{what}: {after[what] - count:.0f} meanwhile" for what, count in before.items() if after[what] > count]
 
 
 def run_duration_ns(seconds: float, step_ns: float, functions: int) -> float:
