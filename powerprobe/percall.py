@@ -255,7 +255,9 @@ def _below(each: Benchmark, warnings: Iterable[str]) -> list[str]:
     lines = []
     if each.baseline is not None:
         before, after = each.baseline.before[TOTAL], each.baseline.after[TOTAL]
-        lines.append(f"idle baseline: {before:.3f} W before, {after:.3f} W after, drift {after - before:+.3f} W")
+        lines.append(
+            f"idle baseline: {before:.3f} W before, {after:.3f} W after, drift {round(after - before, 3) + 0.0:+.3f} W"
+        )
     if each.overhead is not None:
         factor, prefix = scale_of([each.overhead.joules.value])
         joules = numbers([each.overhead.joules.value], factor)[0]

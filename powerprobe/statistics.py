@@ -123,7 +123,7 @@ def _is_below(values: npt.NDArray[np.float64]) -> bool:
 
 def _ratio(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Interval:
     middle = float(a.mean() / b.mean())
-    if not mean(b).low > 0.0:
+    if not (mean(b).low > 0.0 and middle > 0.0):
         return Interval(middle, math.nan, math.nan)
     critical = float(stats.t.ppf((1 + CONFIDENCE) / 2, a.size - 1))
 
