@@ -156,6 +156,17 @@ def test_on_edges_no_energy_of_what_ran_before_and_after_is_in_a_call() -> None:
     assert np.mean(errors[interval]) < -0.01
 
 
+def test_an_edge_that_was_located_badly_counts_as_the_middle_of_its_gap() -> None:
+    updates = list(range(0, 40 * MS, MS))
+    gaps = [0 if 10 * MS < at <= 11 * MS else 200_000 for at in updates]  # the first one inside is exact
+    edges = edges_of(Load([(1, 30)]), updates, gaps, [gap // 2 for gap in gaps])
+    stamps = np.arange(10 * MS + 1000, 30 * MS, 10_000)
+    found = on_edges(edges, stamps, 10, UNIT_NJ * 1e-9)
+
+    assert found is not None
+    assert found.joules == pytest.approx(30e-6, rel=1e-4)
+
+
 def test_a_call_longer_than_the_steps_is_not_taken_to_pieces() -> None:
     load = Load([(1, 10)])
     updates = list(range(0, 100 * MS, MS))
