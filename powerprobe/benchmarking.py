@@ -74,7 +74,7 @@ def benchmark(
         def is_enough() -> bool:
             if precision is None or len(series.calls) < _EARLIEST_STOP:
                 return False
-            return mean(series.columns("joules")[:, -1]).half_width <= precision
+            return mean(series.columns("value")[:, -1]).half_width <= precision
 
         session.measure([series], seconds, random.Random(), is_enough)
         return _Summary(session, series).benchmark()
@@ -150,10 +150,10 @@ class _Summary:
         loop = session.loop
         self._loop_seconds = self._mean(loop.seconds) if loop.calls else _NOTHING
         self._loop_joules = [
-            self._mean(loop.columns("joules")[:, i]) if loop.calls else _NOTHING for i in range(len(session.columns))
+            self._mean(loop.columns("value")[:, i]) if loop.calls else _NOTHING for i in range(len(session.columns))
         ]
         self.seconds: Floats = np.array(series.seconds) - self._loop_seconds.value
-        self.joules = self._less_loop("joules")
+        self.joules = self._less_loop("value")
         self.net: Floats | None = None
         if session.baseline is not None:
             watts = np.array([each.value for each in session.baseline.watts.values()])

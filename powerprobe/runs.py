@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from . import _core
 from .baseline import Baseline, Window, baseline, idle_window
-from .batches import Batch, PerCall, Steps, batches, calibrated, clock_ns, empty_batch, on_edges, steps
+from .batches import Batch, Estimate, Steps, batches, calibrated, clock_ns, empty_batch, steps, watts_on_edges
 from .conditions import Conditions, megahertz, worries
 from .percall import TOTAL
 
@@ -30,7 +30,6 @@ FEW_STEPS = 10
 _RUNS = 20  # wanted of each function
 _STEPS = 20  # wanted in each run
 _READINGS = 1000  # a batch takes so many readings of the clock: they are 0.1 % of it
-_BATCHES_PER_STEP = 10
 _NEGLIGIBLE = 1e-3
 _LOOK = 0.02  # seconds in which a counter shows how often it steps; GPUs take longer
 _LONGEST_LOOK = 0.3
@@ -51,11 +50,11 @@ class Series:
         self.call_ns = 0.0  # about; from calibrating
         self.calls: list[int] = []
         self.seconds: list[float] = []
-        self.energies: list[list[PerCall]] = []
+        self.energies: list[list[Estimate]] = []
         self.steps: list[list[Steps]] = []
 
     def columns(self, kind: str) -> Floats:
-        """ "joules", "lower" or "upper", of shape (runs, columns)."""
+        """ "value", "lower" or "upper" of the joules, of shape (runs, columns)."""
         return np.array([[getattr(each, kind) for each in row] for row in self.energies])
 
 
@@ -89,6 +88,7 @@ class Session:
         self.baseline: Baseline | None = None
         self.doubts: list[str] = []
         self.goal_ns = 0.0
+        self._step_ns = 0.0
         self._probe = probe
         self._measuring = probe.measure(names)
         self._tree = probe._tree_of(tuple(names))
@@ -105,9 +105,9 @@ class Session:
         """Makes runs of all, in rounds, until the time is up or `is_enough` after a round, but five rounds at least."""
         conditions, frequencies = Conditions.now(), []
         losses_before = losses(self._probe, self._names)
-        step_ns = longest_step_ns(self._probe, self._names)
+        step_ns = self._step_ns = longest_step_ns(self._probe, self._names)
         before = self._idle(step_ns)
-        self._calibrate([*series, self.loop], step_ns)
+        self._calibrate([*series, self.loop])
         has_loop = any(self.loop.call_ns > _NEGLIGIBLE * each.call_ns for each in series)
         run_ns = run_duration_ns(seconds, step_ns, len(series))
         end_ns = _core.now_ns() + seconds * 1e9
@@ -127,35 +127,32 @@ class Session:
 
     def _run(self, series: Series, run_ns: float) -> None:
         with _collector_off(), self._measuring as measurement:
-            stamps = batches(series.batch, series.batch_calls, int(run_ns), _core.now_ns)
-        calls = series.batch_calls * (stamps.size - 1)
+            made, start_ns, end_ns = batches(series.batch, series.batch_calls, int(run_ns), _core.now_ns)
+        calls = made * series.batch_calls
+        seconds = (end_ns - start_ns) * 1e-9 / calls
         if not self.columns:
             self.columns = self._described(measurement)
-        energies, counted = zip(*(self._energy(name, measurement, stamps, series) for name in self._names), strict=True)
-        roots = [energies[self._names.index(name)] for name in self._tree.roots]
+        views = {name: self._probe.view(name, _NEWEST) for name in self._names}
+        counted = {name: steps(edges, start_ns, end_ns) for name, edges in views.items()}
+        is_short = (end_ns - start_ns) / made < self._step_ns
+        energies = {}
+        for name, edges in views.items():
+            info = self._probe.info(name)
+            # Calls that are long against a step need not be alike within it, and the bounds of an estimate are not in its edges.
+            watts = None
+            if is_short and info.provenance == "measured":
+                watts = watts_on_edges(edges, start_ns, end_ns, info.quantum_joules)
+            whole = Estimate(measurement.joules[name], measurement.lower[name], measurement.upper[name])
+            energies[name] = watts.times(seconds) if watts else whole.times(1 / calls)
+        roots = self._tree.roots
+        total = Estimate(*(sum(kind) for kind in zip(*(energies[name] for name in roots), strict=True)))
         series.calls.append(calls)
-        series.seconds.append(float(stamps[-1] - stamps[0]) * 1e-9 / calls)
-        series.energies.append([*energies, PerCall(*(sum(kind) for kind in zip(*roots, strict=True)))])
-        series.steps.append([*counted, min(counted[self._names.index(name)] for name in self._tree.roots)])
+        series.seconds.append(seconds)
+        series.energies.append([*energies.values(), total])
+        series.steps.append([*counted.values(), min(counted[name] for name in roots)])
 
-    def _energy(
-        self, name: str, measurement: Measurement, stamps: npt.NDArray[np.int64], series: Series
-    ) -> tuple[PerCall, Steps]:
-        """Of a call in this run: from edge to edge or from start to end, whichever has the narrower bounds."""
-        info = self._probe.info(name)
-        calls = series.batch_calls * (stamps.size - 1)
-        edges = self._probe.view(name, _NEWEST)
-        whole = PerCall(*(each[name] / calls for each in (measurement.joules, measurement.lower, measurement.upper)))
-        # The bounds of an estimate are not in its edges.
-        inner = (
-            on_edges(edges, stamps, series.batch_calls, info.quantum_joules) if info.provenance == "measured" else None
-        )
-        chosen = inner if inner and not inner.upper - inner.lower > whole.upper - whole.lower else whole
-        return chosen, steps(edges, int(stamps[0]), int(stamps[-1]))
-
-    def _calibrate(self, series: Sequence[Series], step_ns: float) -> None:
-        # Of the shortest possible batches the calls by the time of an edge are known best.
-        self.goal_ns = max(_READINGS * clock_ns(_core.now_ns), step_ns / _BATCHES_PER_STEP)
+    def _calibrate(self, series: Sequence[Series]) -> None:
+        self.goal_ns = _READINGS * clock_ns(_core.now_ns)
         with _collector_off():
             for each in series:
                 each.batch_calls, each.call_ns = calibrated(each.batch, self.goal_ns, _core.now_ns)

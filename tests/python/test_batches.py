@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,7 +12,7 @@ from truth import MS, Load, counts
 
 import powerprobe as pp
 from powerprobe import _core
-from powerprobe.batches import Steps, batch_of, batches, calibrated, empty_batch, on_edges, steps
+from powerprobe.batches import Steps, batch_of, batches, calibrated, empty_batch, steps, watts_on_edges
 
 UNIT_NJ = 1000
 FLAGS = pp.EDGE_FLAGS
@@ -90,113 +87,107 @@ def test_one_slow_batch_does_not_end_the_calibration() -> None:
 
 def test_batches_go_on_until_the_time_is_up_and_never_stop_within_one() -> None:
     clock = Clock(10.0, reading_ns=1.0)
-    stamps = batches(clock.batch, 100, 5000, clock)
 
+    assert batches(clock.batch, 100, 5000, clock) == (5, 1, 5006)
     assert clock.batches == [100] * 5
-    assert stamps.tolist() == [1, 1002, 2003, 3004, 4005, 5006]
-    assert batches(Clock(1e9).batch, 1, 5, Clock(0.0, reading_ns=1e9)).size == 2
+    assert batches(Clock(1e9).batch, 1, 5, Clock(0.0, reading_ns=1e9))[0] == 1
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], int, float]:
-    """Edges, stamps, calls per batch, and the joules that a call takes; before and after the run something else does."""
-    call_nj = draw(st.integers(100, 10_000_000))
+def runs(draw: st.DrawFn) -> tuple[npt.NDArray[np.void], int, int, int]:
+    """Edges, start and end of a run, and its watts; before and after it something else runs."""
     watts = draw(st.integers(1, 300))
-    call_ns = call_nj // watts + 1
-    batch = draw(st.integers(1, 1000))
     start = draw(st.integers(5 * MS, 7 * MS))
-    size = max(1, 40 * MS // (batch * call_ns))
-    end = start + size * batch * call_ns
-    load = Load([(start, draw(st.integers(0, 300))), (end - start, watts), (1, draw(st.integers(0, 300)))])
+    duration = draw(st.integers(2 * MS, 50 * MS))
+    load = Load([(start, draw(st.integers(0, 300))), (duration, watts), (1, draw(st.integers(0, 300)))])
     updates = [0]
-    while updates[-1] < end + 3 * MS:
+    while updates[-1] < start + duration + 3 * MS:
         updates.append(updates[-1] + draw(st.integers(MS // 2, 2 * MS)))
     after = [draw(st.integers(0, 1000)) for _ in updates]
     gaps = [a + draw(st.integers(1, 200_000)) for a in after]
-    stamps = start + batch * call_ns * np.arange(size + 1)
-    return edges_of(load, updates, gaps, after), stamps, batch, watts * call_ns * 1e-9
+    return edges_of(load, updates, gaps, after), start, start + duration, watts
 
 
 @given(run=runs())
-def test_the_energy_of_a_call_lies_within_its_bounds_whatever_comes_before_and_after(
-    run: tuple[npt.NDArray[np.void], npt.NDArray[np.int64], int, float],
+def test_the_power_of_a_run_lies_within_its_bounds_whatever_comes_before_and_after(
+    run: tuple[npt.NDArray[np.void], int, int, int],
 ) -> None:
-    edges, stamps, batch, truth = run
-    found = on_edges(edges, stamps, batch, UNIT_NJ * 1e-9)
+    edges, start, end, watts = run
+    found = watts_on_edges(edges, start, end, UNIT_NJ * 1e-9)
 
     if found is not None:
-        assert found.lower <= truth * (1 + 1e-9)
-        assert truth <= found.upper * (1 + 1e-9)
-        assert found.lower <= found.joules <= found.upper
+        assert found.lower <= watts * (1 + 1e-9)
+        assert watts <= found.upper * (1 + 1e-9)
+        assert found.lower <= found.value <= found.upper
 
 
-def interval(edges: npt.NDArray[np.void], stamps: npt.NDArray[np.int64], calls: int) -> float:
-    """Joules per call from the start to the end of the run, as an interval is answered."""
-    joules, _, _ = _core._series_energies(edges, UNIT_NJ * 1e-9, 0.0, 0.0, stamps[:1], stamps[-1:])
-    return float(joules[0]) / calls
+def interval(edges: npt.NDArray[np.void], start: int, end: int) -> float:
+    """Watts of the run, as an interval is answered."""
+    joules, _, _ = _core._series_energies(edges, UNIT_NJ * 1e-9, 0.0, 0.0, np.array([start]), np.array([end]))
+    return float(joules[0]) / ((end - start) * 1e-9)
 
 
 def test_on_edges_no_energy_of_what_ran_before_and_after_is_in_a_call() -> None:
-    # 30 W for 20 ms, 10 W before and after, calls of 1 us; at every phase against the counter's steps of 1 ms.
-    errors: dict[Callable[..., object], list[float]] = {on_edges: [], interval: []}
+    # 30 W for 20 ms, 10 W before and after; at every phase against the counter's steps of 1 ms.
+    on_edges, of_interval = [], []
     for phase in range(0, MS, MS // 50):
         start = 10 * MS + phase
         load = Load([(start, 10), (20 * MS, 30), (1, 10)])
         updates = list(range(0, 40 * MS, MS))
         edges = edges_of(load, updates, [1000] * len(updates), [500] * len(updates))
-        stamps = start + np.arange(0, 20 * MS + 1, 100_000)
-        found = on_edges(edges, stamps, 100, UNIT_NJ * 1e-9)
+        found = watts_on_edges(edges, start, start + 20 * MS, UNIT_NJ * 1e-9)
         assert found is not None
-        assert found.upper - found.lower < 0.03 * found.joules
-        errors[on_edges].append(found.joules / 30e-6 - 1)
-        errors[interval].append(interval(edges, stamps, 20_000) / 30e-6 - 1)
+        assert found.upper - found.lower < 1e-3 * found.value
+        on_edges.append(found.value / 30 - 1)
+        of_interval.append(interval(edges, start, start + 20 * MS) / 30 - 1)
 
-    print({f.__name__: (np.mean(e), np.max(np.abs(e))) for f, e in errors.items()})
-    assert np.max(np.abs(errors[on_edges])) < 0.001
-    assert np.mean(errors[interval]) < -0.01
+    assert np.max(np.abs(on_edges)) < 1e-4
+    assert -0.012 < np.mean(of_interval) < -0.01
+    assert -0.017 < np.min(of_interval) < -0.016
 
 
 def test_an_edge_that_was_located_badly_counts_as_the_middle_of_its_gap() -> None:
     updates = list(range(0, 40 * MS, MS))
     gaps = [0 if 10 * MS < at <= 11 * MS else 200_000 for at in updates]  # the first one inside is exact
     edges = edges_of(Load([(1, 30)]), updates, gaps, [gap // 2 for gap in gaps])
-    stamps = np.arange(10 * MS + 1000, 30 * MS, 10_000)
-    found = on_edges(edges, stamps, 10, UNIT_NJ * 1e-9)
+    found = watts_on_edges(edges, 10 * MS + 1000, 30 * MS, UNIT_NJ * 1e-9)
 
     assert found is not None
-    assert found.joules == pytest.approx(30e-6, rel=1e-4)
+    assert found.value == pytest.approx(30, rel=1e-4)
 
 
-def test_a_call_longer_than_the_steps_is_not_taken_to_pieces() -> None:
-    load = Load([(1, 10)])
-    updates = list(range(0, 100 * MS, MS))
-    edges = edges_of(load, updates, [1000] * 100, [0] * 100)
-    stamps = np.array([10 * MS, 60 * MS])
-    found = on_edges(edges, stamps, 1, UNIT_NJ * 1e-9)
+def test_a_run_does_not_end_on_edges_that_were_located_badly_where_there_are_better_ones() -> None:
+    updates = list(range(0, 40 * MS, MS))
+    gaps = [900_000 if at in (11 * MS, 29 * MS) else 1000 for at in updates]
+    edges = edges_of(Load([(1, 30)]), updates, gaps, [0] * 40)
+    found = watts_on_edges(edges, 10 * MS + 1000, 29 * MS + 1000, UNIT_NJ * 1e-9)
 
     assert found is not None
-    assert math.isinf(found.upper)
+    assert found.upper - found.lower < 1e-3 * found.value
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_without_two_edges_there_is_no_answer(count: int) -> None:
-    load = Load([(1, 10)])
-    updates = list(range(0, 100 * MS, 10 * MS))
-    edges = edges_of(load, updates, [1000] * 10, [0] * 10)
-    stamps = np.arange(5 * MS, (5 + 10 * count) * MS + 1, MS)
+    edges = edges_of(Load([(1, 10)]), list(range(0, 100 * MS, 10 * MS)), [1000] * 10, [0] * 10)
+    end = (5 + 10 * count) * MS + 1
 
-    assert (on_edges(edges, stamps, 10, UNIT_NJ * 1e-9) is None) == (count < 2)
+    assert (watts_on_edges(edges, 5 * MS, end, UNIT_NJ * 1e-9) is None) == (count < 2)
 
 
 def test_edges_that_a_ring_has_lost_or_a_counter_that_was_reset_give_no_answer() -> None:
-    load = Load([(1, 10)])
-    updates = list(range(0, 100 * MS, MS))
-    edges = edges_of(load, updates, [1000] * 100, [0] * 100)
-    stamps = np.arange(10 * MS, 60 * MS, MS)
+    edges = edges_of(Load([(1, 10)]), list(range(0, 100 * MS, MS)), [1000] * 100, [0] * 100)
+    span = 10 * MS, 60 * MS
 
-    assert on_edges(edges[20:], stamps, 10, UNIT_NJ * 1e-9) is None
+    assert watts_on_edges(edges, *span, UNIT_NJ * 1e-9) is not None
+    assert watts_on_edges(edges[20:], *span, UNIT_NJ * 1e-9) is None
     edges["flags"][30] = FLAGS["reset"]
-    assert on_edges(edges, stamps, 10, UNIT_NJ * 1e-9) is None
+    assert watts_on_edges(edges, *span, UNIT_NJ * 1e-9) is None
+
+
+def test_edges_so_badly_located_that_they_may_be_one_give_no_answer() -> None:
+    edges = edges_of(Load([(1, 10)]), [0, 5 * MS, 6 * MS, 10 * MS], [2 * MS] * 4, [0] * 4)
+
+    assert watts_on_edges(edges, 2 * MS, 8 * MS, UNIT_NJ * 1e-9) is None
 
 
 def test_steps_are_counted_with_what_happened_to_them() -> None:
