@@ -110,7 +110,7 @@ def compare(
     _check_functions(f=f, g=g)
     _check_numbers(seconds=seconds, margin=margin, baseline=baseline or None)
     need("scipy", "compare()")
-    from .statistics import paired
+    from .statistics import paired, without_ratio
 
     with _running(probe, channels, sources, strict) as (running, names):
         session = Session(running, names, baseline)
@@ -122,11 +122,16 @@ def compare(
     first, second = (_Summary(session, each) for each in series)
     joules = paired(first.joules[:, -1], second.joules[:, -1], margin)
     one, other = first.benchmark(), second.benchmark()
+    net = None
+    if first.net is not None and second.net is not None:
+        net = paired(first.net[:, -1], second.net[:, -1], margin)
+        if not all(each.total.net and each.total.net.low > 0.0 for each in (one, other)):
+            net = without_ratio(net)
     return Comparison(
         first=one,
         second=other,
         joules=joules,
-        net=None if first.net is None or second.net is None else paired(first.net[:, -1], second.net[:, -1], margin),
+        net=net,
         seconds=paired(first.seconds, second.seconds, margin),
         verdict=verdict(joules, one.label, other.label, one.total.provenance),
         warnings=tuple(dict.fromkeys([*one.warnings, *other.warnings])),

@@ -141,7 +141,8 @@ class Comparison:
     Attributes:
         first, second: what `benchmark()` would have said of each.
         joules: total gross energy per call, first against second: difference, ratio, equivalence, smallest effect.
-        net: the same for net energy; None without a baseline. The baseline's own uncertainty is not in it.
+        net: the same for net energy; None without a baseline. The baseline's own uncertainty is not in it, and where it
+            leaves open whether one of the two is above 0, the ratio is NaN.
         seconds: the same for time.
         verdict: what follows for the gross energy, in words.
         warnings: why that may not be trustworthy.
@@ -199,7 +200,7 @@ def change(ratio: Interval, first: str, second: str) -> str:
     if value < 0.0:
         low, value, high, kind = -high, -value, -low, "less"
     if not math.isfinite(high - low):
-        return f"no ratio of {first} to {second}: one of them is not above 0 beyond doubt"
+        return f"{first} and {second} have no ratio: they are not both above 0 beyond doubt"
     decimals = _decimals((high - low) / 2)
     return f"{first} takes {value:.{decimals}f} % [{low:.{decimals}f}, {high:.{decimals}f}] {kind} than {second}"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,11 @@ class Paired:
         }
 
 
+def without_ratio(found: Paired) -> Paired:
+    """For values that may both be 0: only their difference means anything."""
+    return replace(found, ratio=UNKNOWN, is_equivalent=False, smallest_effect=math.nan)
+
+
 def paired(first: Values, second: Values, margin: float) -> Paired:
     """Compares runs that were made in pairs.
 
@@ -115,10 +120,8 @@ def paired(first: Values, second: Values, margin: float) -> Paired:
 
 
 def _is_below(values: npt.NDArray[np.float64]) -> bool:
-    """Whether the mean is below 0, beyond doubt."""
-    if np.ptp(values) == 0.0:
-        return bool(values[0] < 0.0)
-    return bool(stats.ttest_1samp(values, 0.0, alternative="less").pvalue < 1 - CONFIDENCE)
+    """Whether the mean is below 0, by a one-sided t-test."""
+    return bool(values.mean() + float(stats.t.ppf(CONFIDENCE, values.size - 1)) * stats.sem(values) < 0.0)
 
 
 def _ratio(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Interval:

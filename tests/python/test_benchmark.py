@@ -143,6 +143,9 @@ def test_two_functions_of_different_length_are_told_apart() -> None:
     assert result.verdict.startswith("busy takes ")
     assert result.verdict.endswith(" less than busier")
     assert len(result.first.runs) == len(result.second.runs)
+    assert result.net is not None  # under constant power nothing is net, so no ratio of it is
+    assert np.isnan(result.net.ratio.value)
+    assert "net energy: busy and busier have no ratio" in str(result)
     assert result.first.baseline == result.second.baseline
 
 

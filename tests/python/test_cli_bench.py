@@ -105,6 +105,7 @@ def test_compared_commands_are_told_apart_and_the_verdict_says_so(played: list[s
     assert against["joules"]["ratio"]["value"] == pytest.approx(times[1] / times[0], rel=0.2)
     assert against["joules"]["ratio"]["low"] > 1.0
     assert re.match(r"2 takes [\d.]+ % \[[\d.]+, [\d.]+\] more than 1", against["verdict"])
+    assert against["net_joules"]["ratio"]["value"] is None  # under constant power nothing is net
     assert (result["compared"], result["seed"]) == (True, 5)
 
 
