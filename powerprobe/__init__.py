@@ -12,9 +12,13 @@
             ...
         print(probe.regions())
 
+    print(pp.benchmark(work))  # joules per call, with confidence intervals; needs scipy
+
 All instants are nanoseconds of CLOCK_MONOTONIC (`now_ns()`), all energies joules. Every energy has bounds: what the counter
 counted lies between `lower` and `upper`, for any load. Importing starts nothing.
 """
+
+from typing import TYPE_CHECKING
 
 from ._core import EDGE_DTYPE, EDGE_FLAGS, SOURCES, ChannelInfo, Choice, Refusal, __version__, now_ns
 from .discovery import Discovery, discover
@@ -33,16 +37,25 @@ from .probe import Energies, Probe
 from .regions import Regions, RegionSummary
 from .replay import replay
 
+if TYPE_CHECKING:
+    from .benchmarking import benchmark, compare
+    from .interval import Interval
+    from .percall import Benchmark, CallEnergy, Comparison
+
 __all__ = [
     "EDGE_DTYPE",
     "EDGE_FLAGS",
     "SOURCES",
     "BadArgument",
+    "Benchmark",
+    "CallEnergy",
     "ChannelGone",
     "ChannelInfo",
     "Choice",
+    "Comparison",
     "Discovery",
     "Energies",
+    "Interval",
     "Measure",
     "Measurement",
     "OutOfRange",
@@ -56,8 +69,30 @@ __all__ = [
     "SettleTimeout",
     "Unavailable",
     "__version__",
+    "benchmark",
+    "compare",
     "discover",
     "measure",
     "now_ns",
     "replay",
 ]
+
+# Imported when they are first used: who only measures does not wait for them.
+_LATER = {
+    "Benchmark": "percall",
+    "CallEnergy": "percall",
+    "Comparison": "percall",
+    "Interval": "interval",
+    "benchmark": "benchmarking",
+    "compare": "benchmarking",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: `powerprobe list`, `powerprobe doctor`, `powerprobe stat`.
+"""The command line: `powerprobe list`, `doctor`, `stat` and `bench`.
 
 Only this file is imported without click and rich, so that their absence is one sentence and not a traceback.
 """

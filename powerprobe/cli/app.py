@@ -11,6 +11,7 @@ import click
 
 from .._core import __version__
 from ..errors import BadArgument, PowerprobeError
+from .bench import bench_command
 from .doctor import doctor_command
 from .list import list_command
 from .run import die_of
@@ -26,7 +27,7 @@ def powerprobe() -> None:
     """Learn where energy goes: hardware energy counters, joules with bounds."""
 
 
-for _command in (stat_command, list_command, doctor_command):
+for _command in (stat_command, bench_command, list_command, doctor_command):
     powerprobe.add_command(_command)
 
 

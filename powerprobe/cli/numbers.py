@@ -24,7 +24,8 @@ def decimals_for(uncertainty: float, value: float) -> int:
 
 def rounded(value: float, decimals: int, rounding: str = ROUND_HALF_EVEN) -> str:
     # From the shortest text of the float, so that 12.3 is not 12.300000000000001 to whoever rounds up.
-    return f"{Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), rounding=rounding):f}"
+    digits = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), rounding=rounding)
+    return f"{digits or abs(digits):f}"  # 0.0, never -0.0
 
 
 def bounded(value: float, lower: float, upper: float | None) -> tuple[str, str]:

@@ -50,6 +50,43 @@ def root_option(command: F) -> F:
     )(command)
 
 
+def channels_option(command: F) -> F:
+    return click.option(
+        "--channels",
+        multiple=True,
+        callback=names,
+        metavar="NAME,...",
+        help="Measure these only; patterns as in a shell ('package-*'; '*' is all, single cores too).",
+    )(command)
+
+
+def strict_option(command: F) -> F:
+    return click.option(
+        "--strict",
+        is_flag=True,
+        help="Fail where no counter can be read, instead of estimating. POWERPROBE_STRICT=1 does the same.",
+    )(command)
+
+
+def period_option(command: F) -> F:
+    return click.option(
+        "--period",
+        callback=seconds,
+        metavar="TIME",
+        help="Read the counters at a fixed rate, so often (such as 500us), whatever they do.",
+    )(command)
+
+
+def replay_option(command: F) -> F:
+    return click.option(
+        "--replay",
+        "replay_file",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        help="Play the counters in FILE instead of reading the machine's; for testing your own scripts.",
+    )(command)
+
+
 def json_option(command: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="One JSON object instead of a table; see docs/json.md."

@@ -41,6 +41,16 @@ class Output:
         self._stream.write(json.dumps(value, allow_nan=False) + "\n")
         self._finish()
 
+    def plain(self, text: str) -> None:
+        self._start()
+        self._stream.write(text)
+        self._finish()
+
+    def binary(self, data: bytes) -> None:
+        self._start()
+        self._stream.buffer.write(data)
+        self._finish()
+
     def text(self, *parts: Any) -> None:
         """Tables and lines, as they are: a terminal that is too narrow folds them, but no figure or command is cut."""
         self._start()

@@ -115,13 +115,21 @@ class Signals:
 
 
 def run(
-    command: Sequence[str], signals: Signals, begin: Callable[[], Begun], end: Callable[[Begun], object]
+    command: Sequence[str],
+    signals: Signals,
+    begin: Callable[[], Begun],
+    end: Callable[[Begun], object],
+    silent: bool = False,
 ) -> tuple[Begun, Ended]:
-    """Begins, runs the command to its end, and ends what was begun; returns it. Raises StartError without an end()."""
+    """Begins, runs the command to its end, and ends what was begun; returns it. Raises StartError without an end().
+
+    A silent command has /dev/null for its input and output.
+    """
     environment = dict(os.environ)
+    files = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)] if silent else []
     begun = begin()
     try:
-        pid = os.posix_spawnp(command[0], list(command), environment, setsigdef=RESTORED)
+        pid = os.posix_spawnp(command[0], list(command), environment, file_actions=files, setsigdef=RESTORED)
     except OSError as error:
         raise cannot_start(command[0], error) from None
     signals.wait_for(pid)

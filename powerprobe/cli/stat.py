@@ -11,11 +11,18 @@ from collections.abc import Sequence
 import click
 
 from ..channels import Tree
-from ..discovery import discover
 from ..measurement import Measurement
 from ..probe import Probe
-from ..replay import replay
-from .options import json_option, names, root_option, seconds, sources_option
+from .machine import open_probe
+from .options import (
+    channels_option,
+    json_option,
+    period_option,
+    replay_option,
+    root_option,
+    sources_option,
+    strict_option,
+)
 from .output import Output
 from .progress import Progress
 from .reasons import why_no_counter
@@ -33,25 +40,10 @@ from .tables import stat_tables
 @click.option(
     "--warmup", type=click.IntRange(min=0), default=0, metavar="N", help="Run N times before, without measuring."
 )
-@click.option(
-    "--channels",
-    multiple=True,
-    callback=names,
-    metavar="NAME,...",
-    help="Measure these only; patterns as in a shell ('package-*'; '*' is all, single cores too).",
-)
+@channels_option
 @sources_option
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="Fail where no counter can be read, instead of estimating. POWERPROBE_STRICT=1 does the same.",
-)
-@click.option(
-    "--period",
-    callback=seconds,
-    metavar="TIME",
-    help="Read the counters all the time, so often (such as 500us), and not only around the begin and the end.",
-)
+@strict_option
+@period_option
 @json_option
 @click.option(
     "-o",
@@ -62,13 +54,7 @@ from .tables import stat_tables
     help="Write the result to FILE instead of standard error.",
 )
 @root_option
-@click.option(
-    "--replay",
-    "replay_file",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Play the counters in FILE instead of reading the machine's; for testing your own scripts.",
-)
+@replay_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def stat_command(
     repeat: int | None,
@@ -97,14 +83,11 @@ def stat_command(
       2    wrong usage, nothing was started
       3    nothing could be measured (for instance no counter, and --strict)
     """
-    if replay_file is not None and (sources is not None or root is not None):
-        raise click.UsageError("--replay takes the place of the machine: neither --sources nor --root goes with it")
     output = Output(path, sys.stderr)
     wanted = repeat or 1
-    with (
-        contextlib.closing(_probe(channels, sources, strict or None, period, root, replay_file)) as probe,
-        Signals() as signals,
-    ):
+    # The marks of a measurement keep what they need, so however long the command takes, a short history will do.
+    probe = open_probe(channels, sources, strict, period, root, replay_file, history=1.0)
+    with contextlib.closing(probe), Signals() as signals:
         try:
             if period is None:
                 probe._start()
@@ -122,21 +105,6 @@ def stat_command(
         if signals.first() and is_stopped:
             return die_of(signals.first())
         return first_failure([each.ended for each in runs])
-
-
-def _probe(
-    channels: list[str] | None,
-    sources: list[str] | None,
-    strict: bool | None,
-    period: float | None,
-    root: str | None,
-    replay_file: str | None,
-) -> Probe:
-    """A probe that is not started; raises whatever is wrong with the machine or the options."""
-    # The marks of a measurement keep what they need, so however long the command takes, a short history will do.
-    if replay_file is not None:
-        return Probe(channels, [replay(replay_file)], period=period, history=1.0, strict=strict)
-    return Probe(channels, period=period, history=1.0, discovery=discover(sources, strict, root=root))
 
 
 def _runs(
