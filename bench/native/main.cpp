@@ -52,8 +52,8 @@ int main(int argc, char** argv) {
     return run(argv[1], rounds);
   } catch (const powerprobe::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
-    const bool is_missing = error.kind() == powerprobe::ErrorKind::kUnavailable || error.kind() == powerprobe::ErrorKind::kPermission;
-    return is_missing ? kNotHere : 1;
+    using enum powerprobe::ErrorKind;
+    return error.kind() == kUnavailable || error.kind() == kPermission ? kNotHere : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s: %s\n", argv[1], error.what());
     return 1;

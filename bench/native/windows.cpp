@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <stdexcept>
 
@@ -51,6 +52,19 @@ std::vector<powerprobe::Edge> steps_in(std::span<const powerprobe::Edge> edges, 
     if (is_step && edge.t_ns >= window.begin_ns && edge.t_ns < window.end_ns) steps.push_back(edge);
   }
   return steps;
+}
+
+double error_us(const KnownSource& source, const powerprobe::Edge& edge) {
+  const std::int64_t place_ns = edge.t_ns - edge.gap_ns / 2;
+  return 1e-3 * std::abs(static_cast<double>(place_ns - source.step_ns(source.step_of(edge))));
+}
+
+double caught_share(const KnownSource& source, std::span<const powerprobe::Edge> steps) {
+  if (steps.size() < 2) throw std::runtime_error("the sampler saw no steps: this machine is too busy");
+  const std::int64_t came = source.step_of(steps.back()) - source.step_of(steps.front()) + 1;
+  const auto is_near = [&](const powerprobe::Edge& edge) { return error_us(source, edge) <= 5.0; };
+  const auto caught = std::count_if(steps.begin(), steps.end(), is_near);
+  return static_cast<double>(caught) / static_cast<double>(came);
 }
 
 double quantile(std::vector<double> values, double share) {

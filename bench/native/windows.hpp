@@ -8,6 +8,7 @@
 
 #include "core/edge.hpp"
 #include "core/sampler.hpp"
+#include "known.hpp"
 
 namespace bench {
 
@@ -26,6 +27,13 @@ std::int64_t longest_ns(int windows, std::int64_t window_ns);
 
 // The edges of a window that are steps.
 std::vector<powerprobe::Edge> steps_in(std::span<const powerprobe::Edge> edges, const Window& window);
+
+// How far from its step an edge is placed, in microseconds.
+double error_us(const KnownSource& source, const powerprobe::Edge& edge);
+
+// Of the steps that came between the first and the last of these edges, those with an edge that is 5 us away at most. Throws
+// std::runtime_error when there are no edges to tell.
+double caught_share(const KnownSource& source, std::span<const powerprobe::Edge> steps);
 
 // The value below which that share of them lies; 0 of none.
 double quantile(std::vector<double> values, double share);
