@@ -19,7 +19,7 @@ GREY = "#7d8590"
 COLOURS = {"ours": "#2f81f7", "ends": "#db6d28", "lerp10ms": "#8957e5"}
 LABELS = {"ours": "powerprobe", "ends": "two readings, at the ends", "lerp10ms": "samples every 10 ms, interpolated"}
 LOADS = {"const": "constant load", "square": "square wave, periods of 0.3 to 30 ms", "burst": "bursts of a millisecond"}
-LENGTHS = {50e-6: "50 us", 200e-6: "200 us", 1e-3: "1 ms", 5e-3: "5 ms", 20e-3: "20 ms", 100e-3: "100 ms"}
+LENGTHS = {50e-6: "50 us", 200e-6: "200", 1e-3: "1 ms", 5e-3: "5", 20e-3: "20", 100e-3: "100"}
 ERRORS = {100.0: "100 %", 10.0: "10 %", 1.0: "1 %", 0.1: "0.1 %", 0.01: "0.01 %", 0.001: "0.001 %"}
 
 
@@ -55,7 +55,7 @@ def _panel(axes: Axes, lines: Sequence[region_table.Line], title: str) -> None:
     low, high = [line.ours.low for line in lines], [line.ours.high for line in lines]
     axes.fill_between(seconds, low, high, color=COLOURS["ours"], alpha=0.2, linewidth=0)
     axes.set_title(title, fontsize=9)
-    axes.set_xticks(list(LENGTHS), list(LENGTHS.values()), fontsize=7)
+    axes.set_xticks(list(LENGTHS), list(LENGTHS.values()), fontsize=8)
     axes.set_yticks(list(ERRORS), list(ERRORS.values()))
     axes.minorticks_off()
     axes.tick_params(bottom=False, left=False)
