@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Two things measured in turn, and what of the difference stands out of the noise."""
+"""What is measured, and what of it stands out of the noise: mostly two things in turn, and their difference."""
 
 from __future__ import annotations
 
@@ -25,15 +25,30 @@ class Row:
     unit: str
     low: float
     high: float
-    limit: float  # the other side of the pairs, median
+    limit: float | None  # the other side of the pairs, median; None, as are the ratios: there is none
     limit_is: str
-    ratio: float  # median over the pairs: ours / limit, or limit / ours where more is better
-    ratio_low: float
-    ratio_high: float
+    ratio: float | None  # median over the pairs: ours / limit, or limit / ours where more is better
+    ratio_low: float | None
+    ratio_high: float | None
     goal: str
     met: bool | None
     pairs: int
     note: str = ""
+
+    @property
+    def met_text(self) -> str:
+        if not self.goal:
+            return "-"
+        return {True: "yes", False: "no", None: "unclear"}[self.met]
+
+
+@dataclasses.dataclass(frozen=True)
+class NotHere:
+    """A figure that this machine cannot give."""
+
+    name: str
+    case: str
+    why: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +56,7 @@ class Goal:
     """All that is given must hold, at the median; in `unit` or as a ratio."""
 
     most: float = math.inf  # value
+    least: float = -math.inf  # value
     most_ratio: float = math.inf  # ours / limit
     most_beyond: float = math.inf  # ours - limit
     least_speedup: float = math.inf  # limit / ours
@@ -53,6 +69,8 @@ class Goal:
             parts.append(f"<= +{self.most_beyond:g} {unit}")
         if math.isfinite(self.most):
             parts.append(f"<= {self.most:g} {unit}")
+        if math.isfinite(self.least):
+            parts.append(f">= {self.least:g} {unit}")
         if math.isfinite(self.least_speedup):
             parts.append(f">= {self.least_speedup:g}x as fast")
         return " and ".join(parts)
@@ -61,6 +79,7 @@ class Goal:
         """Whether every part holds at both quartiles (True), some part at neither (False), or neither is so (None)."""
         parts = [
             ([ours for ours, _ in pairs], self.most),
+            ([-ours for ours, _ in pairs], -self.least),
             ([ours - limit for ours, limit in pairs], self.most_beyond),
             ([ours / limit for ours, limit in pairs], self.most_ratio),
             ([-limit / ours for ours, limit in pairs], -self.least_speedup),
@@ -128,6 +147,16 @@ def row(
         len(pairs),
         note,
     )
+
+
+def figure(
+    name: str, unit: str, values: Sequence[float], *, case: str = "", goal: Goal | None = None, note: str = ""
+) -> Row:
+    """Sums up what has no limit to stand next to."""
+    low, value, high = quartiles(values)
+    goal = goal or Goal()
+    met = goal.met([(value, math.nan) for value in values])
+    return Row(name, case, value, unit, low, high, None, "", None, None, None, goal.text(unit), met, len(values), note)
 
 
 def beyond(pairs: Pairs, unit: str) -> str:

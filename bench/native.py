@@ -30,10 +30,25 @@ def program() -> Path:
     return REPOSITORY / "build/bench/bench/native/powerprobe_bench"
 
 
-def run(name: str, rounds: int) -> tuple[str, Pairs]:
-    """What it says it measured, and the pairs (ours, limit)."""
+class Unavailable(RuntimeError):
+    """This machine does not have what is to be measured. Says why."""
+
+
+NOT_HERE = 3  # native/main.cpp's exit status for that
+
+
+def lines(name: str, rounds: int) -> tuple[str, list[dict[str, float]]]:
+    """What it says it measured, and the figures of each round."""
     done = subprocess.run([program(), name, str(rounds)], capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode == NOT_HERE:
+        raise Unavailable(done.stderr.strip())
     if done.returncode != 0:
         raise RuntimeError(f"{name} failed: {done.stderr.strip()}")
-    what, *pairs = (json.loads(line) for line in done.stdout.splitlines())
-    return what["what"], [(pair["ours"], pair["limit"]) for pair in pairs]
+    what, *figures = (json.loads(line) for line in done.stdout.splitlines())
+    return what["what"], figures
+
+
+def run(name: str, rounds: int) -> tuple[str, Pairs]:
+    """The same for what is measured next to its limit."""
+    what, figures = lines(name, rounds)
+    return what, [(pair["ours"], pair["limit"]) for pair in figures]

@@ -30,16 +30,6 @@ std::uint32_t msr_type() {
   return text ? static_cast<std::uint32_t>(powerprobe::parse_u64(*text).value_or(0)) : 0;
 }
 
-int first_cpu() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 0;
-  for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &set)) return static_cast<int>(cpu);
-  }
-  return 0;
-}
-
 int open_event(std::uint32_t type, int cpu, int leader) {
   perf_event_attr attr{};
   attr.size = sizeof attr;
@@ -88,11 +78,21 @@ class FileSource final : public powerprobe::Source {
 
 }  // namespace
 
+int counter_cpu() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+  for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) return static_cast<int>(cpu);
+  }
+  return 0;
+}
+
 BareCounter::BareCounter() {
   const std::uint32_t type = msr_type();
-  if (type != 0) fd_ = open_event(type, first_cpu(), -1);
+  if (type != 0) fd_ = open_event(type, counter_cpu(), -1);
   is_perf_ = fd_ >= 0;
-  for (std::size_t i = 1; is_perf_ && i < kEvents; ++i) is_perf_ = open_event(type, first_cpu(), fd_) >= 0;
+  for (std::size_t i = 1; is_perf_ && i < kEvents; ++i) is_perf_ = open_event(type, counter_cpu(), fd_) >= 0;
   if (!is_perf_) fd_ = open_file();
 }
 
@@ -116,8 +116,8 @@ std::unique_ptr<powerprobe::Source> open_counter(const BareCounter& like) {
     info.source = "rapl_perf";
     info.joules_per_count = 1e-9;
     info.stale_ns = 1'000'000;
-    info.cpu = first_cpu();
-    if (const int error = source->add(info, {msr_type(), 0, first_cpu()})) {
+    info.cpu = counter_cpu();
+    if (const int error = source->add(info, {msr_type(), 0, counter_cpu()})) {
       throw powerprobe::Error(powerprobe::ErrorKind::kUnavailable, "cannot open the msr PMU's tsc event", {}, error);
     }
   }
@@ -125,7 +125,7 @@ std::unique_ptr<powerprobe::Source> open_counter(const BareCounter& like) {
 }
 
 int stay_on_one_cpu() {
-  const int cpu = first_cpu();
+  const int cpu = counter_cpu();
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<std::size_t>(cpu), &set);

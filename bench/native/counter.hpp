@@ -32,6 +32,9 @@ class BareCounter {
 // The same counters as the sources of the library read them. Throws powerprobe::Error.
 std::unique_ptr<powerprobe::Source> open_counter(const BareCounter& like);
 
+// The CPU whose counters they read.
+int counter_cpu();
+
 // Pins the calling thread, and the threads that it starts, to the CPU whose counters are read: from another one each reading
 // would be an interrupt there. Returns its number.
 int stay_on_one_cpu();

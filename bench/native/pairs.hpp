@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What every native benchmark does: measure itself and its limit in turn, and print each pair as one line of JSON.
+// What most native benchmarks do: measure themselves and their limit in turn, and print each pair as one line of JSON. And all of
+// their names.
 #pragma once
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace bench {
@@ -35,5 +37,11 @@ int publish(int rounds);                              // ns for each edge
 int poll(int rounds, bool moving);                    // ns for each poll; whether the counters move between two of them
 int cadence(int rounds);                              // CPU time of the sampler's thread over the time it polls at 1 kHz
 int intervals(int rounds, bool jitter, bool sorted);  // ns for each interval
+int watts(int rounds);                                // W while somebody asks, and while nobody does
+
+// These have no limit; the lines they print have names of their own.
+int track(int rounds, std::string_view counter, bool realtime);              // "one-watt", or as SimulatedCounter's steps
+int regions(int rounds, std::string_view load, std::string_view steps);  // as SimulatedCounter has them
+int measure_10s(int rounds, std::string_view steps);
 
 }  // namespace bench

@@ -123,7 +123,7 @@ def test_the_power_of_a_run_lies_within_its_bounds_whatever_comes_before_and_aft
 
 def interval(edges: npt.NDArray[np.void], start: int, end: int) -> float:
     """Watts of the run, as an interval is answered."""
-    joules, _, _ = _core._series_energies(edges, UNIT_NJ * 1e-9, 0.0, 0.0, np.array([start]), np.array([end]))
+    joules, *_ = _core._series_energies(edges, UNIT_NJ * 1e-9, 0.0, 0.0, 0.0, np.array([start]), np.array([end]))
     return float(joules[0]) / ((end - start) * 1e-9)
 
 
