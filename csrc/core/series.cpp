@@ -105,17 +105,17 @@ void add_rare_flags(const Points& points, const Question& question, std::span<st
   }
 }
 
-// Whether starts and ends both ascend and no interval is backwards; may say no where a time is negative. Differences of numbers
-// that are not negative cannot overflow, so the signs of all of them tell. In blocks: what is out of order mostly is so at once.
+// Whether starts and ends both ascend and no interval is backwards; may say no where a time is negative. The signs of differences
+// tell: where one overflows, another has its sign or that of an end is set. In blocks: what is out of order mostly is so at once.
 bool is_in_order(std::span<const std::int64_t> starts, std::span<const std::int64_t> ends) noexcept {
   constexpr std::size_t kBlock = 4096;
   const auto value = [](std::int64_t t_ns) { return static_cast<std::uint64_t>(t_ns); };
-  if (starts.empty() || starts[0] < 0 || ends[0] < starts[0]) return false;
+  if (starts.empty() || ends[0] < starts[0]) return false;
   for (std::size_t from = 1; from < starts.size(); from += kBlock) {
     const std::size_t end = std::min(from + kBlock, starts.size());
     std::uint64_t signs = 0;
     for (std::size_t i = from; i < end; ++i) {
-      signs |= value(starts[i]) | value(ends[i]) | (value(starts[i]) - value(starts[i - 1])) |
+      signs |= value(ends[i]) | (value(starts[i]) - value(starts[i - 1])) |
                (value(ends[i]) - value(ends[i - 1])) | (value(ends[i]) - value(starts[i]));
     }
     if (signs >> 63 != 0) return false;

@@ -25,7 +25,7 @@ std::size_t cpus() noexcept {
 }  // namespace
 
 void share_out(std::size_t count, std::size_t least, const std::function<void(std::size_t, std::size_t)>& work) {
-  const std::size_t parts = count < 2 * least ? 1 : std::min({kMostThreads, cpus(), count / least});
+  const std::size_t parts = std::max<std::size_t>(1, std::min({kMostThreads, cpus(), count / least}));
   if (parts == 1) return work(0, count);
   std::array<std::thread, kMostThreads> threads;
   // Signals are for the program's own threads.
