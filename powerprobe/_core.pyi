@@ -17,7 +17,8 @@ EDGE_DTYPE: np.dtype[np.void]
 """The record: t_ns i8, joules f8, gap_ns u4, read_ns u4, flags u4, segment u4 (32 bytes)."""
 
 EDGE_FLAGS: dict[str, int]
-"""Name of each bit of `flags`: first, quiet, wrapped, reset, ambiguous, after_retry, late, stamped, dropped, filtered, estimated."""
+"""Name of each bit of `flags`: first, quiet, wrapped, reset, ambiguous, after_retry, late, stamped, dropped, filtered,
+estimated."""
 
 def now_ns() -> int: ...
 
@@ -193,7 +194,7 @@ class Probe:
         """The newest `count` edges (all: -1): zero-copy, read-only, dtype EDGE_DTYPE; pinned while it lives."""
     def channel_stats(self, channel: int) -> dict[str, Any]:
         """edges, dropped, wraps, resets, retries, health ("ok", "retrying", "gone", "fatal"), error, ended_ns (or None), caught,
-        late, skipped, period_ns, spread_ns, guard_ns."""
+        spaced, late, skipped, period_ns, spread_ns, guard_ns."""
     def usage(self, channels: Sequence[int]) -> dict[str, float]:
         """dropped, late, resets, retries and wraps of these channels, missed_ticks and cpu_seconds of all samplers."""
     def sampler_stats(self) -> list[dict[str, Any]]:

@@ -342,10 +342,11 @@ class Probe:
 
         A dict with `running`; `mode`; `cpu_seconds` (CPU time of all samplers); `channels`: by name, each with `edges`
         stored, `dropped`, `wraps`, `resets`, `retries`, `health` ("ok", "retrying", "gone", "fatal"), `error` (errno),
-        `ended_ns`, and what tracking came to: steps `caught` as they came, `late` (waited for, but they had come before),
+        `ended_ns`, and what tracking came to: steps `caught` as they came, `spaced` (waited for with pauses between the
+        polls, because nobody can foresee them and the budget allows no more), `late` (waited for, but they had come before),
         `skipped` (not waited for: the budget did not allow it), the `period_ns` learned, `spread_ns` (how far from where
-        they are expected steps come) and `guard_ns` (how long before that the sampler wakes up); and `samplers`: a list, each with `channels`, `polls`, `missed_ticks`, `cpu_seconds` and the
-        histograms `wakeup_ns` (how late it woke) and `read_ns` (how long readings took), whose bucket i counts
+        they are expected steps come) and `guard_ns` (how long before that the sampler wakes up); and `samplers`: a list,
+        each with `channels`, `polls`, `missed_ticks`, `cpu_seconds` and the histograms `wakeup_ns` (how late it woke) and `read_ns` (how long readings took), whose bucket i counts
         [2^i, 2^(i+1)) ns.
         """
         samplers = self._native.sampler_stats()

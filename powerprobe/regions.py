@@ -133,8 +133,8 @@ class RegionSummary:
     """
 
     __slots__ = (
-        "count", "items", "joules", "joules_per_item", "lower", "resolved", "seconds", "total", "total_lower", "total_upper", "unknown",
-        "upper",
+        "count", "items", "joules", "joules_per_item", "lower", "resolved", "seconds", "total", "total_lower", "total_upper",
+        "unknown", "upper",
     )  # fmt: skip
 
     def __init__(self, regions: Regions, chosen: npt.NDArray[np.bool_]) -> None:

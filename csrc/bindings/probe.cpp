@@ -102,6 +102,7 @@ Mode mode_of(const std::string& name) {
 py::dict stats(const ChannelStats& stats, const PaceStats& pace) {
   py::dict result;
   result["caught"] = pace.caught;
+  result["spaced"] = pace.spaced;
   result["late"] = pace.late;
   result["skipped"] = pace.skipped;
   result["period_ns"] = pace.period_ns;

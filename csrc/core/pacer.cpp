@@ -30,7 +30,7 @@ constexpr std::uint32_t kLost = 4;
 constexpr std::int64_t kCreditNs = 50 * kMs;
 
 // And overdrawn, by those who are in a hurry, by no more than what is made good again in that time.
-constexpr std::int64_t kDebtNs = 500 * kMs;
+constexpr std::int64_t kDebtNs = 200 * kMs;
 
 // Everything is looked at as often as this at least, so that bounds stay narrow where steps are let pass.
 constexpr std::int64_t kHeartbeatNs = 20 * kMs;
@@ -41,7 +41,10 @@ constexpr std::int64_t kRestNs = 10 * kMs;
 
 // A stamp is placed on our clock by the polls around its update; as the clocks drift apart its place blurs. Beyond this one
 // update is waited for as if it had no stamp, and the two clocks are together again.
-constexpr std::int64_t kBlurredNs = 20 * kUs;
+constexpr std::int64_t kBlurredNs = 40 * kUs;
+
+// Polls get pauses where without them only every fourth step or fewer could be waited for.
+constexpr double kFew = 3.0;
 
 // More poll time than the guard asks for, so that the old value is seen once more before the step.
 constexpr std::int64_t kMarginNs = 2 * kUs;
@@ -81,7 +84,7 @@ std::int64_t Pacer::patience_ns(const Pace& pace) noexcept {
 
 // Between two looks for a step that may come at any moment; 0: none.
 std::int64_t Pacer::pause_ns(const Pace& pace, std::int64_t now_ns) noexcept {
-  if (pace.expected_ns != 0) return 0;
+  if (pace.pause_ns > 0 || pace.expected_ns != 0) return pace.pause_ns;
   if (is_slow(pace)) return std::llround(pace.cadence.period_ns()) / kPauses;
   const std::int64_t looked_ns = now_ns - std::max(pace.began_ns, pace.last_step_ns);
   return looked_ns > kSlowNs ? looked_ns / kPauses : 0;
@@ -112,6 +115,8 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
   } else if (due_ns_ != 0) {
     latency_ns_ = std::max<std::int64_t>(0, before_ns - due_ns_);
   }
+  sleeps_ += !at_once;
+  polling_ns_ += after_ns - (at_once ? polled_ns_ : before_ns);
   polled_ns_ = after_ns;
   bool is_bursting = false;
   for (std::size_t i = 0; i < paces_.size(); ++i) {
@@ -122,11 +127,12 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
       pace.wake_ns = kNever;
       continue;
     }
-    if (!at_once) pace.is_unbroken = false;
     pace.hole_ns = std::max(pace.hole_ns, before_ns - before_last_ns);
     if (!pace.is_waited_for && pace.wake_ns <= before_ns) begin(pace, before_ns, at_once);
+    const bool was_waited_for = pace.is_waited_for;
     see(pace, sights[i]);
     if (pace.is_waited_for && after_ns >= pace.give_up_ns) give_up(pace);
+    if (was_waited_for && !pace.is_waited_for) pace.wait_ns += (after_ns - pace.began_ns - pace.wait_ns) / 8;
     if (!pace.is_waited_for) continue;
     pace.was_looked_at = true;
     pace.is_charged = true;
@@ -172,12 +178,14 @@ void Pacer::see(Pace& pace, const Sight& sight) noexcept {
   const bool is_known = pace.cadence.is_in_phase() && pace.cadence.is_learned();
   const bool is_tight = sight.gap_ns <= tight_ns();
   // Not seen as it came, but looked at so often since the step before that this says where it steps all the same.
-  const bool is_coarse = !is_tight && !is_known && std::exchange(pace.hole_ns, 0) <= since_last_ns / 8;
-  if (is_tight || is_coarse) {
-    locate(pace, sight.t_ns - sight.gap_ns / 2, is_coarse);
-    if (is_coarse) pace.guard.needed(sight.gap_ns);
+  const bool is_coarse = !is_known && std::exchange(pace.hole_ns, 0) <= since_last_ns / 8;
+  const bool is_spaced = pace.pause_ns > 0 && sight.gap_ns <= 2 * pace.pause_ns + latency_ns_;
+  const bool is_placed = pace.kind == Kind::kStamped && sight.gap_ns <= 2 * kBlurredNs;
+  if (is_tight || is_coarse || is_spaced || is_placed) {
+    if (is_coarse && !is_tight) pace.guard.needed(sight.gap_ns);
+    locate(pace, sight.t_ns - sight.gap_ns / 2, is_tight);
     if (pace.is_waited_for && --pace.steps_wanted == 0) {
-      pace.caught.add(is_tight ? 1 : 0);
+      (is_tight ? pace.caught : pace.spaced).add();
       finish(pace);
     }
     return;
@@ -193,19 +201,20 @@ void Pacer::see(Pace& pace, const Sight& sight) noexcept {
   }
 }
 
-void Pacer::locate(Pace& pace, std::int64_t place_ns, bool is_coarse) noexcept {
+void Pacer::locate(Pace& pace, std::int64_t place_ns, bool is_tight) noexcept {
   Cadence& cadence = pace.cadence;
-  if (!is_coarse && std::exchange(pace.is_coarse, false)) pace.guard = Guard();  // from now on it can be shorter
-  pace.is_coarse |= is_coarse;
-  if (cadence.is_in_phase() && cadence.is_learned() && !is_coarse) {
-    if (can_be_helped(pace)) pace.guard.needed(cadence.nearest_ns(place_ns) - place_ns + latency_ns_);
+  if (is_tight && std::exchange(pace.is_coarse, false)) pace.guard = Guard();  // from now on it can be shorter
+  if (!cadence.is_learned() && !is_tight) pace.is_coarse = true;
+  if (cadence.is_in_phase() && cadence.is_learned() && !pace.is_coarse) {
+    const std::int64_t expected_ns = pace.is_unbroken ? cadence.next_ns(cadence.last_ns()) : cadence.nearest_ns(place_ns);
+    if (can_be_helped(pace)) pace.guard.needed(expected_ns - place_ns + latency_ns_);
     const std::int64_t passed = std::llround(static_cast<double>(place_ns - cadence.last_ns()) / cadence.period_ns());
-    const std::int64_t unseen = passed - 1 - pace.late_since;
+    const std::int64_t unseen = pace.is_unbroken ? 0 : passed - 1 - pace.late_since;
     if (unseen > 0) pace.skipped.add(static_cast<std::uint64_t>(unseen));
   }
   pace.late_since = 0;
   pace.passed_ns = place_ns;
-  cadence.step(place_ns, pace.is_unbroken || is_coarse);
+  cadence.step(place_ns, pace.is_unbroken);
   pace.is_unbroken = true;
 }
 
@@ -221,7 +230,7 @@ void Pacer::give_up(Pace& pace) noexcept {
 
 // A thread that was held up for longer than that does not get there in time by waking up earlier.
 bool Pacer::can_be_helped(const Pace& pace) const noexcept {
-  return static_cast<double>(latency_ns_) < pace.cadence.period_ns() / 4;
+  return static_cast<double>(latency_ns_) < std::max(pace.cadence.period_ns() / 4, 50e3);
 }
 
 void Pacer::come_late(Pace& pace) noexcept {
@@ -239,25 +248,39 @@ void Pacer::finish(Pace& pace) noexcept {
   pace.wake_ns = kNever;
 }
 
+double Pacer::share() const noexcept {
+  // A channel may use its share of the budget and no more, or one whose steps come just before another's would starve it.
+  const auto sharing = std::count_if(paces_.begin(), paces_.end(), [this](const Pace& pace) {
+    return pace.kind == Kind::kSteps && !pace.has_ended && !rests(pace);
+  });
+  return budget_ / static_cast<double>(std::max<std::ptrdiff_t>(sharing, 1));
+}
+
 void Pacer::charge(std::int64_t now_ns, std::int64_t cpu_ns) noexcept {
   const std::int64_t used_ns = cpu_ns - std::exchange(cpu_ns_, cpu_ns);
-  std::int64_t charged = 0;
-  std::int64_t sharing = 0;
-  for (const Pace& pace : paces_) {
-    charged += pace.is_charged;
-    sharing += pace.kind == Kind::kSteps && !pace.has_ended && !rests(pace);
+  const std::int64_t polling_ns = std::exchange(polling_ns_, 0);
+  if (const std::int64_t sleeps = std::exchange(sleeps_, 0); sleeps > 0) {
+    const std::int64_t each_ns = std::clamp<std::int64_t>((used_ns - polling_ns) / sleeps, 1 * kUs, 100 * kUs);
+    wake_cpu_ns_ += (each_ns - wake_cpu_ns_) / 16;
   }
-  if (charged == 0) return;
+  const auto charged = std::count_if(paces_.begin(), paces_.end(), [](const Pace& pace) { return pace.is_charged; });
   allowed_ns_ = std::max(allowed_ns_, now_ns - kCreditNs) + std::llround(static_cast<double>(used_ns) / budget_);
   allowed_ns_ = std::min(allowed_ns_, now_ns + kDebtNs);
-  // A channel may use its share of the budget and no more, or one whose steps come just before another's would starve it.
-  const double each_ns = static_cast<double>(used_ns) / static_cast<double>(charged);
-  const double share = budget_ / static_cast<double>(std::max<std::int64_t>(sharing, 1));
+  const double each_ns = static_cast<double>(used_ns) / static_cast<double>(std::max<std::ptrdiff_t>(charged, 1));
   for (Pace& pace : paces_) {
     if (!std::exchange(pace.is_charged, false)) continue;
-    const std::int64_t paid_ns = std::max(pace.allowed_ns, now_ns - kCreditNs) + std::llround(each_ns / share);
+    const std::int64_t paid_ns = std::max(pace.allowed_ns, now_ns - kCreditNs) + std::llround(each_ns / share());
     pace.allowed_ns = std::min(paid_ns, allowed_ns_ > now_ns ? now_ns + kDebtNs : now_ns);  // what others leave may be used
   }
+}
+
+// 0: the polls need none, or pauses would not help.
+std::int64_t Pacer::affordable_pause_ns(const Pace& pace) const noexcept {
+  const double budget_ns = 0.9 * share() * pace.cadence.period_ns();  // for each step, and some for what goes wrong
+  const auto wake_ns = static_cast<double>(wake_cpu_ns_);
+  const auto wait_ns = static_cast<double>(pace.wait_ns);
+  if (wake_ns + wait_ns <= kFew * budget_ns || budget_ns < 2.0 * wake_ns) return 0;
+  return std::llround(wake_ns * wait_ns / (budget_ns - wake_ns));
 }
 
 std::int64_t Pacer::plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept {
@@ -283,6 +306,7 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
   const std::int64_t period_ns = std::llround(cadence.period_ns());
   const std::int64_t guard_ns = pace.guard.ns();
   const bool is_known = cadence.is_in_phase() && cadence.is_learned();
+  const bool is_even = cadence.spread_ns() < cadence.period_ns() / 8;
   pace.period.set(cadence.is_learned() ? static_cast<std::uint64_t>(period_ns) : 0);
   pace.spread.set(static_cast<std::uint64_t>(cadence.spread_ns()));
   pace.guard_now.set(static_cast<std::uint64_t>(guard_ns));
@@ -298,14 +322,14 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
   }
   if (pace.kind == Kind::kStamped && pace.last_gap_ns <= kBlurredNs && is_known) {
     // Where no expectation holds, so often that hardly any step is followed by another unseen.
-    const bool is_even = cadence.spread_ns() < cadence.period_ns() / 8;
     pace.wake_ns = is_even ? next_ns(pace, now_ns) + std::llround(2 * cadence.spread_ns()) + kMarginNs : now_ns + period_ns * 3 / 4;
     return;
   }
   pace.only_looked_at = false;
+  pace.pause_ns = is_known && !is_even && pace.kind == Kind::kSteps ? affordable_pause_ns(pace) : 0;
   const std::int64_t from_ns = hurry ? now_ns : std::max(now_ns, pace.allowed_ns);
   // Where a step can come at any moment there is nothing to wake up for: whichever comes next will do.
-  if (!is_known || guard_ns > period_ns * 2 / 5) {
+  if (!is_known || guard_ns > period_ns * 3 / 5) {
     pace.wake_ns = from_ns;
     pace.give_up_ns = from_ns + patience_ns(pace);
     return;
@@ -320,6 +344,7 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
 PaceStats Pacer::stats(std::size_t channel) const noexcept {
   const Pace& pace = paces_[channel];
   return {.caught = pace.caught.get(),
+          .spaced = pace.spaced.get(),
           .late = pace.late.get(),
           .skipped = pace.skipped.get(),
           .period_ns = static_cast<std::int64_t>(pace.period.get()),

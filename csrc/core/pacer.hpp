@@ -6,7 +6,9 @@
 // Each channel is waited for on its own: the pacer wakes a guard before its next expected step and polls without a pause until it
 // comes (a *burst*; whatever else steps meanwhile is seen as well). The guard is as long as all but a few of the last wake-ups
 // needed, late thread and early step together. Every burst is paid for from the channel's share of the CPU budget; while that is
-// overdrawn its steps are let pass, so that it catches every n-th. Being late costs accuracy, never energy.
+// overdrawn its steps are let pass, so that it catches every n-th. Where that would be few of them, because nobody can tell when
+// they come, it polls with pauses instead, as short as the budget allows: every step seen to a tenth of a millisecond is worth
+// more than every eighth seen to a microsecond. Being late costs accuracy, never energy.
 #pragma once
 
 #include <array>
@@ -32,6 +34,7 @@ struct Sight {
 // What tracking a channel has come to. Any thread.
 struct PaceStats {
   std::uint64_t caught = 0;   // steps that were waited for and seen as they came
+  std::uint64_t spaced = 0;   // steps that were waited for with pauses between the polls
   std::uint64_t late = 0;     // steps that were waited for and had come before
   std::uint64_t skipped = 0;  // steps that the budget did not allow to wait for
   std::int64_t period_ns = 0;  // learned; 0: not yet
@@ -105,6 +108,8 @@ class Pacer {
     std::int64_t last_step_ns = 0;  // seen at all, well or not
     std::int64_t last_gap_ns = 0;
     std::int64_t hole_ns = 0;       // the longest time between two polls since then
+    std::int64_t pause_ns = 0;      // between two polls while it is waited for; 0: none
+    std::int64_t wait_ns = 100'000;  // how long it is waited for, on average
     std::int64_t passed_ns = 0;     // the last step that is known to be over: when it came, or was to come
     std::uint32_t steps_wanted = 1;  // until the wait is over
     std::uint32_t fruitless = 0;     // waits in a row in which it did not move at all
@@ -114,11 +119,11 @@ class Pacer {
     bool is_next = false;         // expected_ns is the first step after the last poll
     bool was_looked_at = false;   // since the wait began: its old value is known
     bool has_moved = false;       // since the wait began
-    bool is_unbroken = false;     // no step can have been missed since the last that was located
+    bool is_unbroken = false;     // every step since the last that was located was, too
     bool is_coarse = false;       // where it steps is known from looks with pauses only
     bool is_charged = false;      // for the burst
     bool has_ended = false;
-    Count caught, late, skipped, period, spread, guard_now;
+    Count caught, spaced, late, skipped, period, spread, guard_now;
   };
 
   [[nodiscard]] bool rests(const Pace& pace) const noexcept;
@@ -128,13 +133,15 @@ class Pacer {
   static std::int64_t pause_ns(const Pace& pace, std::int64_t now_ns) noexcept;
   void begin(Pace& pace, std::int64_t now_ns, bool at_once) noexcept;
   void see(Pace& pace, const Sight& sight) noexcept;
-  void locate(Pace& pace, std::int64_t place_ns, bool is_coarse) noexcept;
+  void locate(Pace& pace, std::int64_t place_ns, bool is_tight) noexcept;
   void give_up(Pace& pace) noexcept;
   void finish(Pace& pace) noexcept;
   [[nodiscard]] bool can_be_helped(const Pace& pace) const noexcept;
   void come_late(Pace& pace) noexcept;
   void charge(std::int64_t now_ns, std::int64_t cpu_ns) noexcept;
   void plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept;
+  [[nodiscard]] double share() const noexcept;
+  [[nodiscard]] std::int64_t affordable_pause_ns(const Pace& pace) const noexcept;
   std::int64_t due(std::int64_t now_ns) noexcept;
 
   std::deque<Pace> paces_;  // a deque because what others look at in it cannot be moved
@@ -147,6 +154,9 @@ class Pacer {
   std::int64_t latency_ns_ = 0;      // how late the last poll came that was not at once
   std::int64_t read_ns_ = 1'000;     // how long a poll takes, in bursts
   std::int64_t cpu_ns_ = 0;          // when last planned
+  std::int64_t polling_ns_ = 0;      // spent in polls since then
+  std::int64_t sleeps_ = 0;          // since then
+  std::int64_t wake_cpu_ns_ = 10'000;  // what going to sleep and waking up takes
   bool is_activating_ = false;
 };
 

@@ -23,11 +23,12 @@ class Simulation {
     Steps steps;
     std::size_t seen = 0;             // steps before the last poll
     std::vector<std::int64_t> error_ns;  // of each step that was located: our place for it less the truth
-    std::uint64_t passed = 0;         // steps since the count began
+    std::vector<std::int64_t> gap_ns;    // of each time that it was seen to have moved
+    std::uint64_t passed = 0;            // steps since the count began
   };
 
   Simulation(Pacer& the_pacer, std::vector<Steps> steps) : pacer(the_pacer) {
-    for (Steps& each : steps) counters.push_back({std::move(each), 0, {}, 0});
+    for (Steps& each : steps) counters.push_back({std::move(each), 0, {}, {}, 0});
   }
 
   // How late the thread wakes: as on a virtual machine, with a tail.
@@ -65,6 +66,7 @@ class Simulation {
     counted_from = now;
     for (Counter& counter : counters) {
       counter.error_ns.clear();
+      counter.gap_ns.clear();
       counter.passed = 0;
     }
   }
@@ -75,12 +77,15 @@ class Simulation {
   [[nodiscard]] double located_share(std::size_t i = 0) const {
     return static_cast<double>(counters[i].error_ns.size()) / static_cast<double>(counters[i].passed);
   }
+  // Of all times that it was seen to have moved: how many as many as there were steps, and in how narrow a gap most of them.
+  [[nodiscard]] double seen_share(std::size_t i = 0) const {
+    return static_cast<double>(counters[i].gap_ns.size()) / static_cast<double>(counters[i].passed);
+  }
+  [[nodiscard]] double median_gap_us(std::size_t i = 0) const { return median_us(counters[i].gap_ns); }
   [[nodiscard]] double median_error_us(std::size_t i = 0) const {
     std::vector<std::int64_t> errors = counters[i].error_ns;
-    if (errors.empty()) return 1e9;
     for (std::int64_t& error : errors) error = std::abs(error);
-    std::nth_element(errors.begin(), errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2), errors.end());
-    return static_cast<double>(errors[errors.size() / 2]) * 1e-3;
+    return median_us(std::move(errors));
   }
 
   Pacer& pacer;
@@ -93,6 +98,13 @@ class Simulation {
   std::uint64_t sleeps = 0;
 
  private:
+  static double median_us(std::vector<std::int64_t> values) {
+    if (values.empty()) return 1e9;
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    return static_cast<double>(*middle) * 1e-3;
+  }
+
   Sight look(Counter& counter, std::int64_t before) const {
     const std::int64_t read_at = before + read_ns / 2;
     std::size_t at = counter.seen;
@@ -101,6 +113,7 @@ class Simulation {
     if (at == counter.seen) return sight;
     sight = {.stepped = true, .t_ns = now, .gap_ns = now - polled};
     counter.passed += at - counter.seen;
+    counter.gap_ns.push_back(sight.gap_ns);
     if (at == counter.seen + 1 && sight.gap_ns <= pacer.tight_ns()) {
       counter.error_ns.push_back(sight.t_ns - sight.gap_ns / 2 - counter.steps[at - 1]);
     }

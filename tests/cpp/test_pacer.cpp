@@ -89,11 +89,21 @@ TEST_CASE("whatever the counters do, the budget is kept and what is seen is seen
       CHECK(simulation.cpu_share() < budget * 1.03 + 0.002);
       for (std::size_t i = 0; i < steps.size(); ++i) {
         if (steps[i].empty()) continue;
-        CHECK(simulation.located_share(i) > 0.01);
-        CHECK(simulation.median_error_us(i) < 0.5);
+        CHECK(simulation.seen_share(i) > 0.01);
+        if (simulation.located_share(i) > 0.01) CHECK(simulation.median_error_us(i) < 0.5);
       }
     }
   }
+}
+
+TEST_CASE("steps that nobody can foresee are looked for with pauses, and nearly all of them seen") {
+  Tracked tracked({ice_lake(kEnd)});
+  const Simulation& simulation = tracked.run().simulation;
+  CHECK(simulation.seen_share() > 0.97);
+  CHECK(simulation.median_gap_us() < 250.0);  // a quarter of a period; polled once a period it would be 850
+  CHECK(tracked.pacer.stats(0).spaced > 4000);
+  Tracked rich({ice_lake(kEnd)}, 0.5);
+  CHECK(rich.run().simulation.located_share() > 0.8);  // who can afford it gets every step as it comes
 }
 
 TEST_CASE("steps that the budget does not allow to wait for are counted") {
@@ -246,5 +256,5 @@ TEST_CASE("stamped steps are looked at once each, and waited for only when their
   }
   CHECK(located > 1'950);
   CHECK(polls < 20'000);  // 2000 looks, and some hundred waits of 100 us at the most
-  CHECK(blurred_ns < 25'000);
+  CHECK(blurred_ns < 45'000);
 }

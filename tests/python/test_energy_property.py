@@ -187,7 +187,7 @@ def steady_edges(draw: st.DrawFn) -> tuple[npt.NDArray[np.void], float, float, i
     was_late = True  # the first has no neighbour before it
     for i, step in enumerate(steps):
         last = i + 1 == len(steps)
-        if 0 < i and not last and not was_late and draw(st.integers(0, 5)) == 0:
+        if i > 0 and not last and not was_late and draw(st.integers(0, 5)) == 0:
             continue
         is_late = not was_late and not last and draw(st.integers(0, 3)) == 0
         late = draw(st.integers(0, steps[i + 1] - step - tight - 1)) if is_late else draw(st.integers(0, tight - 1))
