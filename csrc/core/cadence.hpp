@@ -24,6 +24,12 @@ class Cadence {
   // Nobody looked for a while: the period still holds, where in it the counter is does not.
   void lose_phase() noexcept { count_ = 0; }
 
+  // What was learned was wrong.
+  void unlearn() noexcept {
+    count_ = pairs_ = 0;
+    was_regular_ = false;
+  }
+
   // Whether two steps in a row were ever seen, so that the period is the counter's own; and so often that it is well known.
   [[nodiscard]] bool is_learned() const noexcept { return pairs_ > 0; }
   [[nodiscard]] bool is_well_learned() const noexcept { return pairs_ >= kWindow || was_regular_; }

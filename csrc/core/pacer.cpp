@@ -32,6 +32,9 @@ constexpr std::int64_t kCreditNs = 50 * kMs;
 // And overdrawn, by those who are in a hurry, by no more than what is made good again in that time.
 constexpr std::int64_t kDebtNs = 200 * kMs;
 
+// What a channel took is averaged over about so long.
+constexpr double kLatelyNs = 100e6;
+
 // Everything is looked at as often as this at least, so that bounds stay narrow where steps are let pass.
 constexpr std::int64_t kHeartbeatNs = 20 * kMs;
 
@@ -55,12 +58,29 @@ void Guard::needed(std::int64_t ns) noexcept {
   needs_[next_] = ns;
   next_ = (next_ + 1) % kWindow;
   count_ = std::min(count_ + 1, kWindow);
+  ++fresh_;
+}
+
+std::int64_t Guard::ns(std::int64_t wake_ns, double budget_ns) noexcept {
+  if (fresh_ < (count_ < kFew ? 1 : 8)) return guard_ns_;
+  fresh_ = 0;
   std::array<std::int64_t, kWindow> sorted = needs_;
-  const std::size_t late = kAllowedLate * count_ / kWindow;
-  const auto nth = sorted.begin() + static_cast<std::ptrdiff_t>(count_ - 1 - late);
-  std::nth_element(sorted.begin(), nth, sorted.begin() + static_cast<std::ptrdiff_t>(count_));
-  guard_ns_ = std::max<std::int64_t>(*nth, 0) + kMarginNs;
-  if (count_ < kWindow / 4) guard_ns_ = std::max(guard_ns_ + guard_ns_ / 2, kFirstGuardNs);  // few say little about the worst
+  std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(count_));
+  const std::size_t most = count_ - kAllowedLate * count_ / kWindow;  // are to be caught
+  double best = 0.0;
+  double before_ns = 0.0;  // how long before the steps that it catches a guard of none would wake up, summed up
+  for (std::size_t caught = 1; caught <= most; ++caught) {
+    const auto guard_ns = static_cast<double>(sorted[caught - 1]);
+    before_ns += guard_ns;
+    const double polling_ns = static_cast<double>(caught) * guard_ns - before_ns;
+    const double cost_ns = static_cast<double>(wake_ns + kMarginNs) + polling_ns / static_cast<double>(count_);
+    const double value = static_cast<double>(caught) * std::min(1.0, budget_ns / cost_ns);
+    if (value < best) continue;
+    best = value;
+    guard_ns_ = std::max<std::int64_t>(sorted[caught - 1], 0) + kMarginNs;
+  }
+  if (count_ < kFew) guard_ns_ = std::max(guard_ns_ + guard_ns_ / 2, kFirstGuardNs);
+  return guard_ns_;
 }
 
 Pacer::Pacer(std::span<const ChannelInfo> channels, double budget, std::int64_t period_ns)
@@ -175,14 +195,16 @@ void Pacer::see(Pace& pace, const Sight& sight) noexcept {
   pace.last_gap_ns = sight.gap_ns;
   pace.has_moved = true;
   pace.fruitless = 0;
+  ++pace.sightings;
   const bool is_known = pace.cadence.is_in_phase() && pace.cadence.is_learned();
   const bool is_tight = sight.gap_ns <= tight_ns();
   // Not seen as it came, but looked at so often since the step before that this says where it steps all the same.
   const bool is_coarse = !is_known && std::exchange(pace.hole_ns, 0) <= since_last_ns / 8;
-  const bool is_spaced = pace.pause_ns > 0 && sight.gap_ns <= 2 * pace.pause_ns + latency_ns_;
+  const std::int64_t most_ns = std::min(2 * pace.pause_ns + latency_ns_, std::lround(pace.cadence.period_ns() * 0.6));
+  const bool is_spaced = pace.pause_ns > 0 && sight.gap_ns <= most_ns;
   const bool is_placed = pace.kind == Kind::kStamped && sight.gap_ns <= 2 * kBlurredNs;
   if (is_tight || is_coarse || is_spaced || is_placed) {
-    if (is_coarse && !is_tight) pace.guard.needed(sight.gap_ns);
+    if (is_coarse && !is_tight) pace.needs.needed(sight.gap_ns);
     locate(pace, sight.t_ns - sight.gap_ns / 2, is_tight);
     if (pace.is_waited_for && --pace.steps_wanted == 0) {
       (is_tight ? pace.caught : pace.spaced).add();
@@ -198,22 +220,29 @@ void Pacer::see(Pace& pace, const Sight& sight) noexcept {
   if (pace.expected_ns != 0 && (pace.is_next || (pace.is_waited_for && pace.was_looked_at))) {
     come_late(pace);
     finish(pace);
+  } else if (pace.pause_ns > 0) {
+    finish(pace);
   }
 }
 
 void Pacer::locate(Pace& pace, std::int64_t place_ns, bool is_tight) noexcept {
   Cadence& cadence = pace.cadence;
-  if (is_tight && std::exchange(pace.is_coarse, false)) pace.guard = Guard();  // from now on it can be shorter
+  const std::int64_t sightings = std::exchange(pace.sightings, 0);
+  if (is_tight && std::exchange(pace.is_coarse, false)) pace.needs = Guard();  // from now on it can be shorter
   if (!cadence.is_learned() && !is_tight) pace.is_coarse = true;
-  if (cadence.is_in_phase() && cadence.is_learned() && !pace.is_coarse) {
-    const std::int64_t expected_ns = pace.is_unbroken ? cadence.next_ns(cadence.last_ns()) : cadence.nearest_ns(place_ns);
-    if (can_be_helped(pace)) pace.guard.needed(expected_ns - place_ns + latency_ns_);
-    const std::int64_t passed = std::llround(static_cast<double>(place_ns - cadence.last_ns()) / cadence.period_ns());
+  if (cadence.is_learned() && !pace.is_coarse && pace.located_ns != 0) {
+    const std::int64_t passed = std::llround(static_cast<double>(place_ns - pace.located_ns) / cadence.period_ns());
     const std::int64_t unseen = pace.is_unbroken ? 0 : passed - 1 - pace.late_since;
     if (unseen > 0) pace.skipped.add(static_cast<std::uint64_t>(unseen));
+    if (cadence.is_in_phase() && can_be_helped(pace)) {
+      const std::int64_t expected_ns = pace.is_unbroken ? cadence.next_ns(cadence.last_ns()) : cadence.nearest_ns(place_ns);
+      pace.needs.needed(expected_ns - place_ns + latency_ns_);
+    }
+    // It was seen to move more often than it can have: what was learned was two or three steps, taken for one.
+    if (sightings > passed + 1) cadence.unlearn();
   }
   pace.late_since = 0;
-  pace.passed_ns = place_ns;
+  pace.located_ns = pace.passed_ns = place_ns;
   cadence.step(place_ns, pace.is_unbroken);
   pace.is_unbroken = true;
 }
@@ -238,7 +267,7 @@ void Pacer::come_late(Pace& pace) noexcept {
   ++pace.late_since;
   // How early the step came cannot be known, only that more was needed than there was.
   if (can_be_helped(pace)) {
-    pace.guard.needed(std::max(pace.guard.ns() + kUs, latency_ns_ + std::lround(2.0 * pace.cadence.spread_ns())));
+    pace.needs.needed(std::max(pace.guard_ns + kUs, latency_ns_ + std::lround(2.0 * pace.cadence.spread_ns())));
   }
   if (pace.late_since >= kLost) pace.cadence.lose_phase();
 }
@@ -269,17 +298,26 @@ void Pacer::charge(std::int64_t now_ns, std::int64_t cpu_ns) noexcept {
   const double each_ns = static_cast<double>(used_ns) / static_cast<double>(std::max<std::ptrdiff_t>(charged, 1));
   for (Pace& pace : paces_) {
     if (!std::exchange(pace.is_charged, false)) continue;
+    const auto since_ns = static_cast<double>(now_ns - std::exchange(pace.charged_ns, now_ns));
+    pace.usage += (each_ns / std::max(since_ns, 1.0) - pace.usage) * std::min(1.0, since_ns / kLatelyNs);
     const std::int64_t paid_ns = std::max(pace.allowed_ns, now_ns - kCreditNs) + std::llround(each_ns / share());
     pace.allowed_ns = std::min(paid_ns, allowed_ns_ > now_ns ? now_ns + kDebtNs : now_ns);  // what others leave may be used
   }
 }
 
+// Its own share, and what the others leave.
+double Pacer::available(const Pace& pace) const noexcept {
+  double left = budget_;
+  for (const Pace& other : paces_) left -= &other == &pace ? 0.0 : std::min(other.usage, share());
+  return std::max(left, share());
+}
+
 // 0: the polls need none, or pauses would not help.
 std::int64_t Pacer::affordable_pause_ns(const Pace& pace) const noexcept {
-  const double budget_ns = 0.9 * share() * pace.cadence.period_ns();  // for each step, and some for what goes wrong
+  const double budget_ns = 0.9 * available(pace) * pace.cadence.period_ns();  // for each step, and some for what goes wrong
   const auto wake_ns = static_cast<double>(wake_cpu_ns_);
   const auto wait_ns = static_cast<double>(pace.wait_ns);
-  if (wake_ns + wait_ns <= kFew * budget_ns || budget_ns < 2.0 * wake_ns) return 0;
+  if (wake_ns + wait_ns <= kFew * budget_ns || budget_ns < 1.25 * wake_ns) return 0;
   return std::llround(wake_ns * wait_ns / (budget_ns - wake_ns));
 }
 
@@ -304,12 +342,14 @@ std::int64_t Pacer::hurry(std::int64_t now_ns) noexcept {
 void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
   const Cadence& cadence = pace.cadence;
   const std::int64_t period_ns = std::llround(cadence.period_ns());
-  const std::int64_t guard_ns = pace.guard.ns();
   const bool is_known = cadence.is_in_phase() && cadence.is_learned();
-  const bool is_even = cadence.spread_ns() < cadence.period_ns() / 8;
+  const bool is_even = cadence.spread_ns() < cadence.period_ns() / 10;
+  // Of uneven steps each is to be waited for from its begin; what that costs, pauses make good.
+  const double budget_ns = is_even ? available(pace) * cadence.period_ns() : std::numeric_limits<double>::infinity();
+  const std::int64_t guard_ns = pace.guard_ns = pace.needs.ns(wake_cpu_ns_, budget_ns);
   pace.period.set(cadence.is_learned() ? static_cast<std::uint64_t>(period_ns) : 0);
   pace.spread.set(static_cast<std::uint64_t>(cadence.spread_ns()));
-  pace.guard_now.set(static_cast<std::uint64_t>(guard_ns));
+  pace.guard.set(static_cast<std::uint64_t>(guard_ns));
   pace.expected_ns = 0;
   pace.only_looked_at = true;
   if (pace.kind == Kind::kPlain) {
@@ -349,7 +389,7 @@ PaceStats Pacer::stats(std::size_t channel) const noexcept {
           .skipped = pace.skipped.get(),
           .period_ns = static_cast<std::int64_t>(pace.period.get()),
           .spread_ns = static_cast<std::int64_t>(pace.spread.get()),
-          .guard_ns = static_cast<std::int64_t>(pace.guard_now.get())};
+          .guard_ns = static_cast<std::int64_t>(pace.guard.get())};
 }
 
 }  // namespace powerprobe

@@ -5,7 +5,7 @@
 //
 // Each channel is waited for on its own: the pacer wakes a guard before its next expected step and polls without a pause until it
 // comes (a *burst*; whatever else steps meanwhile is seen as well). The guard is as long as all but a few of the last wake-ups
-// needed, late thread and early step together. Every burst is paid for from the channel's share of the CPU budget; while that is
+// needed, late thread and early step together, as far as that pays. Every burst is paid for from the channel's share of the CPU budget; while that is
 // overdrawn its steps are let pass, so that it catches every n-th. Where that would be few of them, because nobody can tell when
 // they come, it polls with pauses instead, as short as the budget allows: every step seen to a tenth of a millisecond is worth
 // more than every eighth seen to a microsecond. Being late costs accuracy, never energy.
@@ -46,17 +46,22 @@ struct PaceStats {
 class Guard {
  public:
   void needed(std::int64_t ns) noexcept;
-  [[nodiscard]] std::int64_t ns() const noexcept { return guard_ns_; }
+
+  // Long enough for 61 of the last 64, if wake_ns for waking up and the polling until the step fit into budget_ns for each step.
+  // Else as long as gets the most steps for the budget: where now and then the thread is held up for long, a guard that is long
+  // enough for that too would cost more steps, let pass, than it catches.
+  [[nodiscard]] std::int64_t ns(std::int64_t wake_ns, double budget_ns) noexcept;
 
  private:
-  // Caught: 61 of 64 at the guard that the 61st smallest gives.
   static constexpr std::size_t kWindow = 64;
   static constexpr std::size_t kAllowedLate = 3;
+  static constexpr std::size_t kFew = 16;  // say little about the worst
   static constexpr std::int64_t kFirstGuardNs = 100'000;  // a guess: a kernel timer's usual slack of 50 us, twice
 
   std::array<std::int64_t, kWindow> needs_{};
   std::size_t next_ = 0;
   std::size_t count_ = 0;
+  std::size_t fresh_ = 0;  // needs since the guard was chosen
   std::int64_t guard_ns_ = kFirstGuardNs;
 };
 
@@ -99,8 +104,11 @@ class Pacer {
     Pace(Kind the_kind, std::int64_t usual_period_ns) noexcept : kind(the_kind), cadence(usual_period_ns) {}
     Kind kind;
     Cadence cadence;
-    Guard guard;
+    Guard needs;
+    std::int64_t guard_ns = 0;     // as last chosen
     std::int64_t allowed_ns = 0;   // the budget is overdrawn until then
+    std::int64_t charged_ns = 0;   // when it last was
+    double usage = 0.0;            // share of a core that it took lately
     std::int64_t wake_ns = 0;      // when it is to be waited for, or looked at
     std::int64_t expected_ns = 0;  // the step that is waited for; 0: any
     std::int64_t began_ns = 0;     // to wait for it
@@ -110,9 +118,11 @@ class Pacer {
     std::int64_t hole_ns = 0;       // the longest time between two polls since then
     std::int64_t pause_ns = 0;      // between two polls while it is waited for; 0: none
     std::int64_t wait_ns = 100'000;  // how long it is waited for, on average
+    std::int64_t located_ns = 0;    // the last step that was located
     std::int64_t passed_ns = 0;     // the last step that is known to be over: when it came, or was to come
     std::uint32_t steps_wanted = 1;  // until the wait is over
     std::uint32_t fruitless = 0;     // waits in a row in which it did not move at all
+    std::int64_t sightings = 0;      // how often it was seen to have moved since the last step that was located
     std::uint32_t late_since = 0;    // steps that it came late for since the last that was located
     bool is_waited_for = false;
     bool only_looked_at = false;  // at wake_ns, without waiting
@@ -123,7 +133,7 @@ class Pacer {
     bool is_coarse = false;       // where it steps is known from looks with pauses only
     bool is_charged = false;      // for the burst
     bool has_ended = false;
-    Count caught, spaced, late, skipped, period, spread, guard_now;
+    Count caught, spaced, late, skipped, period, spread, guard;
   };
 
   [[nodiscard]] bool rests(const Pace& pace) const noexcept;
@@ -141,6 +151,7 @@ class Pacer {
   void charge(std::int64_t now_ns, std::int64_t cpu_ns) noexcept;
   void plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept;
   [[nodiscard]] double share() const noexcept;
+  [[nodiscard]] double available(const Pace& pace) const noexcept;
   [[nodiscard]] std::int64_t affordable_pause_ns(const Pace& pace) const noexcept;
   std::int64_t due(std::int64_t now_ns) noexcept;
 

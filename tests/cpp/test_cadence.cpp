@@ -93,6 +93,18 @@ TEST_CASE("a regular counter that lets a step out at rest keeps its period") {
   CHECK(cadence.period_ns() == doctest::Approx(1e6).epsilon(1e-6));
 }
 
+TEST_CASE("what was learned can be forgotten") {
+  Cadence cadence(kMilli);
+  for (const std::int64_t t : grid(2'500 * kMicro, 0, kSecond)) cadence.step(t, true);
+  cadence.unlearn();
+  CHECK_FALSE(cadence.is_learned());
+  CHECK_FALSE(cadence.is_well_learned());
+  CHECK_FALSE(cadence.is_in_phase());
+  cadence.step(2 * kSecond, false);
+  cadence.step(2 * kSecond + kMilli, true);
+  CHECK(cadence.period_ns() == 1e6);
+}
+
 TEST_CASE("after a pause the period still holds and the phase is the new one") {
   Cadence cadence(kMilli);
   for (const std::int64_t t : grid(1'200 * kMicro, 0, kSecond)) cadence.step(t, true);
