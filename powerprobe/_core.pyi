@@ -17,7 +17,8 @@ EDGE_DTYPE: np.dtype[np.void]
 """The record: t_ns i8, joules f8, gap_ns u4, read_ns u4, flags u4, segment u4 (32 bytes)."""
 
 EDGE_FLAGS: dict[str, int]
-"""Name of each bit of `flags`: first, quiet, wrapped, reset, ambiguous, after_retry, late, stamped, dropped, filtered, estimated."""
+"""Name of each bit of `flags`: first, quiet, wrapped, reset, ambiguous, after_retry, late, stamped, dropped, filtered,
+estimated."""
 
 def now_ns() -> int: ...
 

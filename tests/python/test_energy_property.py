@@ -187,7 +187,7 @@ def steady_edges(draw: st.DrawFn) -> tuple[npt.NDArray[np.void], float, float, i
     was_late = True  # the first has no neighbour before it
     for i, step in enumerate(steps):
         last = i + 1 == len(steps)
-        if 0 < i and not last and not was_late and draw(st.integers(0, 5)) == 0:
+        if i > 0 and not last and not was_late and draw(st.integers(0, 5)) == 0:
             continue
         is_late = not was_late and not last and draw(st.integers(0, 3)) == 0
         late = draw(st.integers(0, steps[i + 1] - step - tight - 1)) if is_late else draw(st.integers(0, tight - 1))
@@ -207,7 +207,9 @@ def test_under_a_constant_load_late_and_missing_edges_distort_nothing(
     edges, watts, quantum, tight = steady
     first, last = int(edges["t_ns"][0]), int(edges["t_ns"][-1]) - int(edges["gap_ns"][-1])
     assume(last >= first)
-    instants = data.draw(st.lists(st.tuples(st.integers(first, last), st.integers(first, last)), min_size=1, max_size=30))
+    instants = data.draw(
+        st.lists(st.tuples(st.integers(first, last), st.integers(first, last)), min_size=1, max_size=30)
+    )
     starts, ends = [min(pair) for pair in instants], [max(pair) for pair in instants]
     joules, _, _ = energies(edges, quantum, starts, ends)
     truth = watts * 1e-9 * (np.array(ends) - np.array(starts))
@@ -296,7 +298,12 @@ def naive(
     def place(i: int) -> Fraction:
         if i > 0 and segment[i] != segment[i - 1]:
             return Fraction(t[i])
-        if i in (0, last) or 16 * gap[i] <= t[i] - t[i - 1] or segment[i + 1] != segment[i] or total[i - 1] == total[i + 1]:
+        if (
+            i in (0, last)
+            or 16 * gap[i] <= t[i] - t[i - 1]
+            or segment[i + 1] != segment[i]
+            or total[i - 1] == total[i + 1]
+        ):
             return middle(i)
         share = Fraction(total[i] - total[i - 1]) / Fraction(total[i + 1] - total[i - 1])
         line = middle(i - 1) + (middle(i + 1) - middle(i - 1)) * share
@@ -352,7 +359,9 @@ def any_edges(draw: st.DrawFn) -> npt.NDArray[np.void]:
     edges["t_ns"] = draw(st.integers(0, 2**60)) + np.cumsum(steps)
     edges["gap_ns"] = rng.integers(0, draw(st.sampled_from([1, 2000, MS, 5 * MS])), size)
     edges["gap_ns"][rng.random(size) < draw(st.sampled_from([0.0, 0.1]))] = MS  # late ones among the others
-    edges["flags"] = np.where(rng.random(size) < draw(st.sampled_from([0.0, 0.01, 0.5])), 1 << rng.integers(0, 11, size), 0)
+    edges["flags"] = np.where(
+        rng.random(size) < draw(st.sampled_from([0.0, 0.01, 0.5])), 1 << rng.integers(0, 11, size), 0
+    )
     edges["joules"] = np.cumsum(rng.random(size) * draw(st.sampled_from([0.0, 1e-6, 1e3])))
     edges["segment"] = np.cumsum(rng.random(size) < draw(st.sampled_from([0.0, 0.1])))
     return edges
