@@ -369,7 +369,7 @@ class Probe:
             if not edges.size:
                 continue
             known = (starts >= edges["t_ns"][0]) & (ends <= self._known_until(place))
-            answer = self._native.energies(place, starts[known], ends[known])
+            answer = self._native.energies(place, starts[known], ends[known])[:3]
             for kind, column in zip(energies, answer, strict=True):
                 kind[row, known] = column
         return Regions(self._tree, self.channels, names, records, energies)
