@@ -34,41 +34,36 @@ double Points::back_ns(Index at) const noexcept {
 Point Points::anywhere(Index at, std::int64_t t) const noexcept {
   const Edge& before = edges_[at];
   const Edge& after = edges_[at + 1];
-  const std::int64_t gap_ns = before.gap_ns;
+  const std::int64_t before_gap = before.gap_ns;
   const bool is_whole = before.segment == after.segment;
 
+  const auto [quantum, watts, open, low_watts, high_watts, is_estimate] = limits_;
   Point point{t, 0.0, before.joules, 0.0, before.segment, before.flags};
   if (is_whole && t >= after.t_ns) {  // the last edge of all, which has no gap
     point.lower = after.joules;
   } else if (is_whole) {
-    point.lower = std::max(before.joules, after.joules - limits_.watts * static_cast<double>(after.t_ns - t) - limits_.open);
+    point.lower = std::max(before.joules, after.joules - watts * static_cast<double>(after.t_ns - t) - open);
   }
-  point.upper = before.joules + limits_.quantum + limits_.watts * static_cast<double>(t - before.t_ns + gap_ns) + limits_.open;
+  point.upper = before.joules + quantum + watts * static_cast<double>(t - before.t_ns + before_gap) + open;
   for (Index i = at + 1;; ++i) {
     point.flags |= edges_[i].flags;
     if (edges_[i].segment != before.segment) break;
     const std::int64_t beyond = t - edges_[i].t_ns + static_cast<std::int64_t>(edges_[i].gap_ns);
     if (beyond <= 0) {
-      point.upper = std::min(point.upper, edges_[i].joules + limits_.quantum);
+      point.upper = std::min(point.upper, edges_[i].joules + quantum);
       break;
     }
-    point.upper = std::min(point.upper, edges_[i].joules + limits_.quantum + limits_.watts * static_cast<double>(beyond) + limits_.open);
+    point.upper = std::min(point.upper, edges_[i].joules + quantum + watts * static_cast<double>(beyond) + open);
   }
 
   // The straight line that t is on begins at the edge before t, or at the one after, if that has its place before t.
-  double rest = static_cast<double>(t - after.t_ns) + back_ns(at + 1);
-  const bool is_next = rest > 0.0;
-  const Edge& from = is_next ? after : before;
-  const Edge& to = is_next ? edges_[at + 2] : after;
-  double length = static_cast<double>(to.t_ns - from.t_ns);
-  if (is_next) {
-    length += back_ns(at + 1) - back_ns(at + 2);
-  } else {
-    const double back = back_ns(at);
-    rest = static_cast<double>(t - before.t_ns) + back;
-    length += back - back_ns(at + 1);
-  }
-  point.joules = from.segment == to.segment ? from.joules + (to.joules - from.joules) * (rest / length) : from.joules;
+  const Index line = static_cast<double>(t - after.t_ns) + back_ns(at + 1) > 0.0 ? at + 1 : at;
+  const Edge& from = edges_[line];
+  const Edge& to = edges_[line + 1];
+  const double back = back_ns(line);
+  const double along = static_cast<double>(t - from.t_ns) + back;
+  const double length = static_cast<double>(to.t_ns - from.t_ns) + back - back_ns(line + 1);
+  point.joules = from.segment == to.segment ? from.joules + (to.joules - from.joules) * (along / length) : from.joules;
   point.joules = std::min(std::max(point.joules, point.lower), point.upper);
   return point;
 }

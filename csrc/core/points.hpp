@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The rules at the top of series.hpp, for one instant in a run of edges. Part of series.cpp.
+// The rules at the top of series.hpp for one instant in a run of edges. Only for series.cpp and what it is made of.
 #pragma once
 
 #include <algorithm>
@@ -39,8 +39,8 @@ struct Limits {
         is_estimate(model.estimated()) {}
 
   double quantum;
-  double watts;  // all watts are joules per nanosecond here
-  double open;   // to be added to (taken from) each bound that rests on watts: infinity if they are not known
+  double watts;  // the most that is possible; all watts are joules per nanosecond here
+  double open;   // what to add to (take from) each bound that rests on watts: infinity if they are not known
   double low_watts;
   double high_watts;
   bool is_estimate;
@@ -56,7 +56,8 @@ inline Energy between(const Point& start, const Point& end, const Limits& limits
   } else {
     const double lost = static_cast<double>(end.segment - start.segment) * limits.quantum;
     energy.lower = or_zero(end.lower - start.upper - lost);
-    energy.upper = std::min(is_whole ? end.upper - start.lower : kInfinity, limits.watts * length + limits.open);
+    energy.upper = limits.watts * length + limits.open;
+    if (is_whole) energy.upper = std::min(energy.upper, end.upper - start.lower);
   }
   energy.joules = std::min(std::max(end.joules - start.joules, energy.lower), energy.upper);
   energy.flags = start.flags | end.flags | (is_whole ? 0u : kEdgeReset);
@@ -114,14 +115,16 @@ class Points {
     const std::int64_t since = t - before.t_ns;
     const std::int64_t before_gap = before.gap_ns;
     const std::int64_t after_gap = after.gap_ns;
-    const bool is_tight = kWidePart * before_gap <= before.t_ns - earlier.t_ns && kWidePart * after_gap <= step &&
-                          since + std::max<std::int64_t>(after_gap, 1) <= step && earlier.segment == before.segment && before.segment == after.segment;
+    const bool is_tight = earlier.segment == before.segment && before.segment == after.segment &&
+                          kWidePart * before_gap <= before.t_ns - earlier.t_ns && kWidePart * after_gap <= step &&
+                          since + std::max<std::int64_t>(after_gap, 1) <= step;
     if (!is_tight) [[unlikely]] return anywhere(at, t);
+    const auto [quantum, watts, open, low_watts, high_watts, is_estimate] = limits_;
     const double share = static_cast<double>(2 * since + before_gap) / static_cast<double>(2 * step + before_gap - after_gap);
     const double joules = before.joules + (after.joules - before.joules) * share;
-    const double lower = std::max(before.joules, after.joules - limits_.watts * static_cast<double>(step - since) - limits_.open);
+    const double lower = std::max(before.joules, after.joules - watts * static_cast<double>(step - since) - open);
     const double upper =
-        limits_.quantum + std::min(after.joules, before.joules + limits_.watts * static_cast<double>(since + before_gap) + limits_.open);
+        std::min(after.joules, before.joules + watts * static_cast<double>(since + before_gap) + open) + quantum;
     return {t, std::min(std::max(joules, lower), upper), lower, upper, before.segment, before.flags | after.flags};
   }
 
@@ -129,11 +132,11 @@ class Points {
   [[nodiscard]] double back_ns(Index at) const noexcept;
 
   // One interval, given the last edges with t_ns <= its ends.
-  void answer(std::int64_t start_ns, std::int64_t end_ns, Index start, Index end, const Energies& out, std::size_t i) const noexcept {
-    const Point from = on(start, start_ns);
-    const Point to = on(end, end_ns);
-    put(between(from, to, limits_), out, i);
+  void answer(std::int64_t start_ns, std::int64_t end_ns, Index start, Index end, const Energies& out,
+              std::size_t i) const noexcept {
+    put(between(on(start, start_ns), on(end, end_ns), limits_), out, i);
   }
+
   static void put(const Energy& energy, const Energies& out, std::size_t i) noexcept {
     out.joules[i] = energy.joules;
     out.lower[i] = energy.lower;

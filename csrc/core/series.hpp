@@ -2,20 +2,23 @@
 // Energy from edges: the running total at an instant, and the energy of many intervals at once, each with its bounds.
 //
 // The hardware moved the counter at some moment u within (t_ns - gap_ns, t_ns] of each edge, and the energy up to u lay within
-// [joules, joules + quantum). Energy never falls and never grows faster than the channel's max_watts, so at any instant t
-//   - all that an edge has counted was used by its t_ns, and before that grew no faster:   lower(t) >= joules - watts * (t_ns - t)
-//   - what an edge has not counted was used after t_ns - gap_ns, no faster:  upper(t) <= joules + quantum + watts * (t - t_ns + gap_ns)
-// for every edge of t's segment, where times that are negative count as 0. Of these bounds the sharpest few are taken:
-//   lower  of the last edge with t_ns <= t, and of the edge after it,
-//   upper  of the first edge behind that with t_ns - gap_ns >= t (the bounding edge), and of all between the two and the former.
-// Where max_watts is not known only the two outer ones of these bound. A reset loses what was used around it, and a quantum.
+// [joules, joules + quantum). Energy never falls and never grows faster than max_watts: so by any instant t of its segment
+//   at least  joules - max_watts * (t_ns - t)                     was used: all by u <= t_ns, and no faster on the way there,
+//   at most   joules + quantum + max_watts * (t - (t_ns - gap_ns))          : by u, and no faster since u > t_ns - gap_ns,
+// where times below zero count as zero. Every edge bounds every instant; these are the ones that are used:
+//   lower  by the last edge with t_ns <= t and, if max_watts is known, by the one after it,
+//   upper  by the first edge after that one with t_ns - gap_ns >= t (the bounding edge) and, if max_watts is known, by all before
+//          it down to the one with t_ns <= t.
+// No interval takes more than max_watts times its length. A reset loses what was used around it, and what was below a quantum.
 //
 // The estimate is linear between the places of the edges, and kept within the bounds. A place is the middle of the gap, as far
 // as that does not reach back beyond the edge before. But
 //   - a gap longer than 1/16 of the time since the edge before says little: such an edge stands where the straight line between
 //     the middles of its two neighbours reaches its joules, within its gap and not in the first 1/16 of the time since the edge
-//     before (no two steps come at once); so a late edge distorts nothing while the load is constant;
+//     before (no two steps come at once). While the load is constant a late edge so distorts nothing;
 //   - the first edge of a segment stands where it was seen, and the estimate rests until then.
+// It never falls, and without max_watts it has no jumps. With it it may have, where the counter seems to run faster than that:
+// by no more than a quantum and what max_watts allows within one gap.
 //
 // Pure functions over a run of edges; any thread.
 #pragma once
@@ -34,7 +37,7 @@ struct EnergyModel {
   double quantum_joules = 0.0;  // the counter's step
   double low_watts = 0.0;       // estimates only: the truth lies between these two, whatever the edges say
   double high_watts = 0.0;
-  double max_watts = 0.0;  // more is not possible; 0: not known
+  double max_watts = 0.0;       // more is not possible; 0: not known
 
   static EnergyModel of(const ChannelInfo& channel) noexcept;
   [[nodiscard]] bool estimated() const noexcept { return high_watts > 0.0; }
@@ -66,8 +69,8 @@ inline std::int64_t last_answerable_ns(std::span<const Edge> edges) noexcept {
   return edges.back().t_ns - static_cast<std::int64_t>(edges.back().gap_ns);
 }
 
-// Preconditions: at least two edges, first_answerable_ns <= t_ns <= last_answerable_ns. Reads no more than the edge that t_ns
-// follows, two before it and, after it, three and those that t_ns lies in the gaps of: a run that is cut to these says the same.
+// Preconditions: at least two edges, first_answerable_ns <= t_ns <= last_answerable_ns. Looks at the last edge with t_ns <= t, at
+// two before it, at three after it and at all up to the bounding edge: a run of these alone gives the same.
 Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept;
 
 Energy energy_between(const Point& start, const Point& end, const EnergyModel& model) noexcept;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What many intervals among few edges have in common, computed once. Part of series.cpp.
+// What many intervals among few edges have in common, computed once. Only for series.cpp.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace powerprobe {
 // The steps of a stretch of edges of one segment, each from an edge to the next. All times are nanoseconds since the first.
 class Steps {
  public:
-  // Makes ready what instants from the edge `first` to last_ns need. False if that is too long, or not of one segment.
+  // Makes ready what instants from the edge `first` to last_ns need. False if that is too much, or not of one segment.
   bool prepare(const Points& points, Index first, std::int64_t last_ns) noexcept {
     const Edge* const edges = points.edges();
     const Index most = std::min<Index>(points.last() + 1 - first, kMost);
@@ -26,19 +26,18 @@ class Steps {
     double before = first > 0 ? static_cast<double>(edges[first - 1].t_ns - origin_ns_) : 0.0;
     std::uint32_t segments = 0;
     Index count = 0;
-    Index beyond = 0;
-    for (std::int64_t t_ns = origin_ns_; beyond < kBeyond; ++count) {
+    for (Index beyond = 0; beyond < kBeyond; ++count) {
       if (count == most) {
         if (beyond == 0) return false;
         break;
       }
       const Edge& edge = edges[first + count];
       __builtin_prefetch(edges + std::min(first + count + kAhead, points.last()));
-      t_ns = edge.t_ns;
-      beyond += static_cast<Index>(t_ns > last_ns);
-      const auto time = static_cast<double>(t_ns - origin_ns_);
+      beyond += static_cast<Index>(edge.t_ns > last_ns);
+      const std::int64_t since_ns = edge.t_ns - origin_ns_;
+      const auto time = static_cast<double>(since_ns);
       const auto gap = static_cast<double>(static_cast<std::int64_t>(edge.gap_ns));
-      since_ns_[count] = static_cast<std::uint64_t>(t_ns - origin_ns_);
+      since_ns_[count] = static_cast<std::uint64_t>(since_ns);
       time_[count] = time;
       earliest_[count] = time - gap;
       place_[count] = time - 0.5 * gap;
@@ -46,13 +45,14 @@ class Steps {
       flags_[count] = edge.flags;
       flags_seen_ |= edge.flags;
       segments |= edge.segment ^ edges[first].segment;
-      if (static_cast<double>(kWidePart) * gap > time - before) [[unlikely]] place_[count] = time - points.back_ns(first + count);
+      const bool is_wide = static_cast<double>(kWidePart) * gap > time - before;
+      if (is_wide) [[unlikely]] place_[count] = time - points.back_ns(first + count);
       before = time;
     }
     if (segments != 0 || (first > 0 && edges[first - 1].segment != edges[first].segment)) return false;
     for (Index i = 0; i < kAtOnce; ++i) since_ns_[count + i] = std::numeric_limits<std::uint64_t>::max();
-    // A slope that no load can have needs its estimate clamped.
-    const double steepest = points.limits().open == 0.0 ? points.limits().watts : kInfinity;
+    // Where a line is steeper than any load (quanta, gaps) the estimate may leave its bounds, else not.
+    const double steepest = points.limits().watts + points.limits().open;
     for (Index i = 0; i + 1 < count; ++i) {
       slope_[i] = (joules_[i + 1] - joules_[i]) / (place_[i + 1] - place_[i]);
       until_[i] = slope_[i] > steepest ? -kInfinity : earliest_[i + 1];
@@ -132,7 +132,7 @@ class Steps {
     Point from{.t_ns = start_ns};
     Point to{.t_ns = end_ns};
     if (complete(from, start) && complete(to, end)) {
-      points_->put(between(from, to, points_->limits()), out, at);
+      Points::put(between(from, to, points_->limits()), out, at);
     } else {
       points_->answer(start_ns, end_ns, first_ + static_cast<Index>(start), first_ + static_cast<Index>(end), out, at);
     }
@@ -170,7 +170,8 @@ class Steps {
 
   [[nodiscard]] std::size_t find(std::int64_t t_ns) const noexcept {
     const auto since_ns = static_cast<std::uint64_t>(t_ns - origin_ns_);
-    return static_cast<std::size_t>(std::upper_bound(since_ns_.begin(), since_ns_.begin() + count_, since_ns) - since_ns_.begin()) - 1;
+    const auto after = std::upper_bound(since_ns_.begin(), since_ns_.begin() + count_, since_ns);
+    return static_cast<std::size_t>(after - since_ns_.begin()) - 1;
   }
 
   // The next few edges are compared all at once, without a branch: which of them it will be cannot be predicted.
@@ -189,7 +190,7 @@ class Steps {
   Index count_ = 0;
   std::int64_t origin_ns_ = 0;
   std::uint32_t flags_seen_ = 0;
-  alignas(64) std::array<std::uint64_t, kMost + kAtOnce> since_ns_;
+  std::array<std::uint64_t, kMost + kAtOnce> since_ns_;
   std::array<double, kMost> time_;
   std::array<double, kMost> earliest_;
   std::array<double, kMost> place_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Finds the edges before instants that are asked about in any order. Part of series.cpp.
+// Finds the edges before instants that are asked about in any order. Only for series.cpp.
 #pragma once
 
 #include <algorithm>

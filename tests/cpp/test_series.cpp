@@ -23,7 +23,7 @@ enum class Steps { kEven, kUneven, kPauses };
 // Edges of a load that is made up; `resets`: one edge in that many starts a segment (0: none). One in a few hundred has a flag,
 // so that there are stretches without any.
 std::vector<Edge> make_edges(std::size_t count, Steps steps, unsigned resets, std::mt19937_64& random) {
-  constexpr unsigned flagged = 300;
+  constexpr unsigned kFlagged = 300;
   std::vector<Edge> edges(count);
   std::int64_t t_ns = 1'000'000'000;
   std::uint64_t counts = 0;
@@ -44,7 +44,7 @@ std::vector<Edge> make_edges(std::size_t count, Steps steps, unsigned resets, st
     if (random() % 20 == 0) edges[i].gap_ns = static_cast<std::uint32_t>(random() % 400'000);
     if (random() % 20 == 0) edges[i].gap_ns = static_cast<std::uint32_t>(random() % 3'000'000);
     edges[i].segment = segment;
-    if (random() % flagged == 0) edges[i].flags = 1u << random() % 11;
+    if (random() % kFlagged == 0) edges[i].flags = 1u << random() % 11;
   }
   return edges;
 }

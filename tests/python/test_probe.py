@@ -364,20 +364,22 @@ def test_readings_that_fail_for_a_while_cost_no_energy() -> None:
         assert np.count_nonzero(flags) == 1
 
 
-def test_a_counter_that_falls_starts_a_new_segment_whose_bound_is_open() -> None:
+@pytest.mark.parametrize("max_watts", [0.0, 3.0])
+def test_a_counter_that_falls_starts_a_new_segment_that_only_a_known_limit_bounds(max_watts: float) -> None:
     start_ns = pp.now_ns() + LEAD
     steps = [(i * MS, i * 1000 if i < 30 else (i - 30) * 1000) for i in range(10_000)]
-    falls = {**steady(), "steps": steps, "max_watts": 0.0}  # not known
+    falls = {**steady(), "steps": steps, "max_watts": max_watts}
     with pp.Probe(sources=pp.replay([falls], start_ns=start_ns)) as probe:
         start = pp.now_ns()
         while not probe.stats()["channels"]["package-0"]["resets"]:
             probe.energy(pp.now_ns(), pp.now_ns())
         now = pp.now_ns()
         energies = probe.energy([start, now], [now, now], "package-0")
-        assert math.isinf(energies.upper[0])
+        most = max_watts * (now - start) * 1e-9 if max_watts else math.inf
+        assert energies.upper[0] == pytest.approx(most)
         assert energies.flags[0] & pp.EDGE_FLAGS["reset"]
         assert not energies.resolved[0]
-        assert math.isinf(energies.repetitions[0])
+        assert math.isinf(energies.repetitions[0]) == (max_watts == 0.0)
         assert not energies.flags[1] & pp.EDGE_FLAGS["reset"]
         assert 0.0 < energies.joules[0] <= 0.2
         assert probe.view("package-0")["segment"][-1] == 1
