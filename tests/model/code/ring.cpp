@@ -172,7 +172,7 @@ constexpr std::array kScenarios{
     Scenario{"one lease of four slots, once round", 4, 4, 5, 1, Leases::kOne, 0, true},
     Scenario{"two leases in turn, every interleaving", 2, 2, 2, 1, Leases::kInTurn, 0, true},
     Scenario{"nested leases, every interleaving", 2, 2, 2, 1, Leases::kNested, 0, true},
-    Scenario{"two readers, interrupted more often", 2, 2, 3, 2, Leases::kOne, 5, true},
+    Scenario{"two readers, interrupted more often", 2, 2, 3, 2, Leases::kOne, 4, true},
 };
 constexpr rl::iteration_t kFewExecutions = 100'000;
 Scenario scenario = kScenarios[0];
