@@ -149,7 +149,7 @@ using powerprobe::Ring;
 
 namespace {
 
-enum class Leases { kOne, kInTurn, kNested };
+enum class Leases { kOne, kKept, kInTurn, kNested };
 
 struct Scenario {
   const char* name;
@@ -164,6 +164,7 @@ struct Scenario {
 // A lease of a ring of two slots or more is never empty, and a page holds more than that.
 constexpr std::array kScenarios{
     Scenario{"one lease", 2, 2, 4, 1, Leases::kOne, 0, false},
+    Scenario{"one lease that is kept", 2, 2, 4, 1, Leases::kKept, 0, false},
     Scenario{"one lease of a ring that is empty at first", 2, 0, 4, 1, Leases::kOne, 0, false},
     Scenario{"one lease of four slots", 4, 4, 3, 1, Leases::kOne, 0, false},
     Scenario{"two leases in turn", 2, 2, 3, 1, Leases::kInTurn, 5, false},
@@ -200,8 +201,9 @@ class Test : public rl::test_suite<Test<kReaders>, 1 + kReaders> {
       return;
     }
     std::optional<Lease> first(lease());
+    if (scenario.leases == Leases::kKept) kept_.emplace(std::move(*first));
     if (scenario.leases == Leases::kInTurn) first.reset();
-    if (scenario.leases != Leases::kOne) {
+    if (scenario.leases == Leases::kInTurn || scenario.leases == Leases::kNested) {
       const Lease second = lease();
       if (rl::rand(2) == 0) first.reset();
     }
@@ -212,6 +214,11 @@ class Test : public rl::test_suite<Test<kReaders>, 1 + kReaders> {
     check(ring_->head() == published_, "head is what was published");
     check(ring_->dropped() == dropped_, "what was dropped is counted");
     check(published_ + dropped_ == scenario.before + scenario.attempts, "published and dropped are all");
+    if (kept_ && !kept_->edges().empty()) {
+      while (publish()) check(published_ <= kept_->first_index() + scenario.capacity, "a lease holds its slots");
+      check(published_ == kept_->first_index() + scenario.capacity, "a lease holds no other slots than its own");
+    }
+    kept_.reset();
     for (std::size_t i = 0; i < scenario.capacity; ++i) check(publish(), "all pins were given back");
     read(ring_->lease());
     ring_.reset();
@@ -250,6 +257,7 @@ class Test : public rl::test_suite<Test<kReaders>, 1 + kReaders> {
   std::shared_ptr<Ring> ring_;
   std::int64_t rings_before_ = 0;  // an execution that failed left its own behind
   std::int64_t leases_before_ = 0;
+  std::optional<Lease> kept_;
   std::uint64_t published_ = 0;  // the writer's, while threads run
   std::uint64_t dropped_ = 0;
 };
