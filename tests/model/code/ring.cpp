@@ -158,7 +158,7 @@ struct Scenario {
   std::uint64_t attempts;  // of the writer
   unsigned readers;
   Leases leases;      // of each reader
-  unsigned switches;  // that a thread may be interrupted; 0: as often as it likes, which is every interleaving
+  unsigned switches;  // of threads that could go on, in all; 0: any number, which is every interleaving
   bool is_long;       // only with --full
 };
 // A lease of a ring of two slots or more is never empty, and a page holds more than that.
