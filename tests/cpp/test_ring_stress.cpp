@@ -63,6 +63,7 @@ class Browser {
       if (random_() % 8 == 0) std::this_thread::yield();
     }
     if (random_() % 2 == 0) let_go();
+    if (random_() % 4 == 0) snatch();
   }
 
   [[nodiscard]] const Tally& tally() const { return tally_; }
@@ -79,6 +80,16 @@ class Browser {
     tally_.wrong += lease.edges().size() > (is_newest ? std::min(size, ring_.capacity()) : ring_.capacity()) ? 1 : 0;
     tally_.wrong += !is_newest && lease.first_index() < from ? 1 : 0;
     place.emplace(std::move(lease));
+  }
+
+  // Hardly more than taking and giving back, where a writer that is about to overwrite the oldest edge is met most often.
+  void snatch() {
+    for (int i = 0; i < 200; ++i) {
+      const Lease lease = ring_.lease();
+      ++tally_.leases;
+      tally_.wrong += lease.edges().size() > ring_.capacity() ? 1 : 0;
+      tally_.broken += is_numbered(lease.edges().front(), lease.first_index()) ? 0 : 1;
+    }
   }
 
   // Everything, and waits until the writer got on.
