@@ -84,7 +84,7 @@ class Browser {
 
   // Hardly more than taking and giving back, where a writer that is about to overwrite the oldest edge is met most often.
   void snatch() {
-    for (int i = 0; i < 200; ++i) {
+    for (int i = 0; i < 1000; ++i) {
       const Lease lease = ring_.lease();
       ++tally_.leases;
       tally_.wrong += lease.edges().size() > ring_.capacity() ? 1 : 0;
