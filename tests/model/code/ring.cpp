@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: MIT
-// csrc/core/ring.hpp and ring.cpp themselves, run under Relacy, a checker of C++'s memory model. Run by tests/model/check.
+// csrc/core/ring.hpp and ring.cpp themselves, run under Relacy, a checker of C++'s memory model. Run by tests/model/check_code.
+//
+// Instead of threads there are fibers, each atomic is one of Relacy's, each slot one that it watches for races. It decides at
+// every atomic operation who goes on, and at every load which of the stores is seen that the memory orders leave possible; a
+// search goes through all of these decisions. Two things it does not try: a load that sees a store made later (compilers and
+// processors may do that around relaxed operations; the writes and reads of slots are covered, as races), and orders of the
+// sequentially consistent operations against what happens before what. Pins, guarded by the mutex, are left to ThreadSanitizer.
 #define RL_GC  // no choices about when memory is used again
 #include <relacy/relacy.hpp>
 #undef new
@@ -41,7 +47,6 @@ namespace model {
 // An atomic operation in the ring's code, by where it stands.
 struct Operation {
   const char* file;
-  const char* function;
   unsigned line, column;
   bool is_store;
   std::memory_order order;
@@ -67,7 +72,7 @@ rl::memory_order order(std::memory_order written, bool is_store, const std::sour
                                  std::strcmp(operations[i].file, at.file_name()) != 0))
     ++i;
   if (i == operation_count) {
-    operations.at(operation_count++) = {at.file_name(), at.function_name(), at.line(), at.column(), is_store, written};
+    operations.at(operation_count++) = {at.file_name(), at.line(), at.column(), is_store, written};
   }
   switch (i == weakened ? weaker(operations[i]) : written) {
     case std::memory_order_relaxed: return rl::mo_relaxed;
