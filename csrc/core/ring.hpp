@@ -17,8 +17,10 @@
 //
 // After that the reader looks at head again: what was published until the writer saw the pin is held by it as well.
 //
-// The pair is checked by ThreadSanitizer (tests/cpp/test_ring.cpp) and by a model checker (tests/model/ring.pml). Pins are
-// kept in a list under a mutex that only readers take; the writer sees their minimum. Indices only grow: 64 bits never run out.
+// tests/model/check proves it: a model of it in every interleaving (ring.pml), and this code under C++'s memory model, where each
+// order stronger than relaxed has to turn out to be needed (check_code). tests/cpp/test_ring_stress.cpp runs it with real
+// threads. Pins are kept in a list under a mutex that only readers take; the writer sees their minimum. Indices only grow: 64
+// bits never run out.
 #pragma once
 
 #include <atomic>

@@ -112,3 +112,28 @@ TEST_CASE("the clocks may drift from one update to the next, however late the re
   CHECK(located.t_ns - located.gap_ns < 2'000'000'001);
   CHECK(located.t_ns >= 2'000'000'001);
 }
+
+TEST_CASE("two updates within one tick bear the same stamp") {
+  StampMap map(100'000.0, std::uint64_t{1} << 40);
+  map.locate(10, 1'000'000, 1'000'100);
+  const StampMap::Located located = map.locate(10, 1'000'100, 1'900'000);
+  CHECK(located.t_ns < 1'102'000);  // a tick after the first and what the clocks may have drifted, not where the reading ended
+  CHECK(located.t_ns > 1'100'100);
+}
+
+TEST_CASE("the clocks may drift as long as the old value was not seen any more") {
+  // Both updates, at 1 s and at 2 s, were read at once, but before the second nobody looked for a second; the device lost 500 us.
+  StampMap map(10.0, std::uint64_t{1} << 40);
+  map.locate(100'000'000, 999'999'990, 1'000'000'010);
+  const StampMap::Located located = map.locate(100'000'000 + 99'950'000, 1'000'000'020, 2'000'000'010);
+  CHECK(located.t_ns >= 2'000'000'000);
+  CHECK(located.t_ns - located.gap_ns < 2'000'000'000);
+}
+
+TEST_CASE("a clock that stood still starts the map again as well") {
+  StampMap map(10.0, std::uint64_t{1} << 40);
+  map.locate(1'000'000, 1'000'000, 1'300'000);
+  const StampMap::Located located = map.locate(1'000'001, 9'000'000, 9'300'000);
+  CHECK(located.t_ns == 9'300'000);
+  CHECK(located.gap_ns == 300'000);
+}

@@ -50,8 +50,10 @@ constexpr std::array kRows{
     Row{"a 64-bit count falls by one modulus", k32, 1000, 0, 7 * k32 + 5, 6 * k32 + 65, kMs, Step::kWrapped, 60, false},
     Row{"a 64-bit count falls by a modulus exactly", k32, 1000, 0, 7 * k32, 6 * k32, kMs, Step::kReset, 0, false},
     Row{"and by more than one", k32, 1000, 0, 7 * k32, 5 * k32 + 1, kMs, Step::kReset, 0, false},
-    Row{"just soon enough to be sure", k32, 1000, 0, 5, 65, 65 * kSecond, Step::kPlain, 60, false},
-    Row{"so late that it may have wrapped unseen", k32, 1000, 0, 5, 65, 66 * kSecond, Step::kPlain, 60, true},
+    Row{"wrap of as much as the limit allows", k32, 1000, 0, k32 - 65536, 0, kMs, Step::kWrapped, 65536, false},
+    Row{"wrap of one count more", k32, 1000, 0, k32 - 65537, 0, kMs, Step::kReset, 0, false},
+    Row{"just soon enough to be sure", k32, 1000, 0, 5, 65, 65'535 * kMs, Step::kPlain, 60, false},
+    Row{"so late that it may have wrapped unseen", k32, 1000, 0, 5, 65, 65'536 * kMs, Step::kPlain, 60, true},
     Row{"late, and the age of the value counts", k32, 1000, kSecond, 5, 65, 65 * kSecond, Step::kPlain, 60, true},
     Row{"late with unknown limit says nothing", k32, 0, 0, 5, 65, 1000 * kSecond, Step::kPlain, 60, false},
     Row{"late without modulus says nothing", 0, 1000, 0, 5, 65, 1000 * kSecond, Step::kPlain, 60, false},
@@ -65,6 +67,7 @@ TEST_CASE("a step is told from rest, wrap and reset, and only what was counted i
     Unwrapper unwrapper(row.modulus, kUnit, row.max_watts, row.stale_ns);
     CHECK(unwrapper.feed(row.from, kSecond) == Step::kFirst);
     CHECK(unwrapper.total() == 0);
+    CHECK_FALSE(unwrapper.ambiguous());
     CHECK(unwrapper.feed(row.to, kSecond + row.elapsed_ns) == row.step);
     CHECK(unwrapper.total() == row.counted);
     CHECK(unwrapper.ambiguous() == row.ambiguous);

@@ -9,8 +9,12 @@
 //
 // Each of these macros breaks the protocol in one place, and then the check has to fail:
 //   RELAXED_CLAIM  the writer's claim may linger in its buffer   RELAXED_PIN  the reader's pin may
-//   NO_LOOK        the reader does not look at claim_            LATE_READ    the reader gives back before it is done
-//   WAIT_FOR_PIN   the writer waits instead of dropping
+//   NO_LOOK        the reader does not look at claim_            WAIT_FOR_PIN the writer waits instead of dropping
+//   EARLY_HEAD     publish: the new head is seen before the edge
+//   LATE_READ      give-back: the pin is seen to be gone before the reader is done
+//
+// Stores here are seen in the order in which they were made. That the code asks for that order also where the processor does
+// not keep it by itself is checked on the code, by tests/model/check_code.
 
 #define CAPACITY 2
 #ifndef ATTEMPTS  // of the writer, in all
@@ -93,9 +97,14 @@ active proctype writer() {
             store(WRITER, CLAIM, head);
             dropped++
        :: else ->
+#ifdef EARLY_HEAD
+            store(WRITER, HEAD, head + 1);
             store(WRITER, SLOTS + head % CAPACITY, head);
-            head++;
-            store(WRITER, HEAD, head)
+#else
+            store(WRITER, SLOTS + head % CAPACITY, head);
+            store(WRITER, HEAD, head + 1);
+#endif
+            head++
        fi
   :: else -> break
   od;
