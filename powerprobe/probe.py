@@ -346,8 +346,8 @@ class Probe:
         polls, because nobody can foresee them and the budget allows no more), `late` (waited for, but they had come before),
         `skipped` (not waited for: the budget did not allow it), the `period_ns` learned, `spread_ns` (how far from where
         they are expected steps come) and `guard_ns` (how long before that the sampler wakes up); and `samplers`: a list,
-        each with `channels`, `polls`, `missed_ticks`, `cpu_seconds` and the histograms `wakeup_ns` (how late it woke) and `read_ns` (how long readings took), whose bucket i counts
-        [2^i, 2^(i+1)) ns.
+        each with `channels`, `polls`, `missed_ticks`, `cpu_seconds` and the histograms `wakeup_ns` (how late it woke) and
+        `read_ns` (how long readings took), whose bucket i counts [2^i, 2^(i+1)) ns.
         """
         samplers = self._native.sampler_stats()
         return {
@@ -445,11 +445,7 @@ class Probe:
             if not edges.size:
                 continue
             known = (starts >= edges["t_ns"][0]) & (ends <= self._known_until(place))
-<<<<<<< HEAD
             *answer, flags[row, known] = self._native.energies(place, starts[known], ends[known])
-=======
-            answer = self._native.energies(place, starts[known], ends[known])[:3]
->>>>>>> series
             for kind, column in zip(energies, answer, strict=True):
                 kind[row, known] = column
         return Regions(self._tree, self.channels, names, records, energies, flags)

@@ -464,18 +464,11 @@ def test_losses_are_those_of_the_interval() -> None:
     assert during.overhead > 0.0
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("max_watts", [0.0, 30.0])
 def test_a_reset_inside_leaves_the_upper_bound_to_what_is_possible(max_watts: float) -> None:
     start_ns = pp.now_ns() + 300 * MS
     steps = [(i * MS, i * 1000 if i < 30 else (i - 30) * 1000) for i in range(5_000)]
     source = pp.replay([{**steady(), "steps": steps, "max_watts": max_watts}], start_ns=start_ns)
-=======
-def test_a_reset_inside_leaves_the_upper_bound_open_where_no_limit_is_known() -> None:
-    start_ns = pp.now_ns() + 300 * MS
-    steps = [(i * MS, i * 1000 if i < 30 else (i - 30) * 1000) for i in range(5_000)]
-    source = pp.replay([{**steady(), "steps": steps, "max_watts": 0.0}], start_ns=start_ns)
->>>>>>> series
     with pp.Probe(sources=source) as probe, probe.measure() as m:
         while not probe.stats()["channels"]["package-0"]["resets"]:
             wait_for_a_step(probe)
