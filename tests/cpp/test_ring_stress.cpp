@@ -21,8 +21,8 @@ using namespace powerprobe;
 
 namespace {
 
-constexpr std::uint64_t kEnough = 100'000;            // edges published while readers had leases
-constexpr std::uint64_t kLeasesEach = 1'000;
+constexpr std::uint64_t kEnough = 1'000'000;  // edges published while readers had leases
+constexpr std::uint64_t kTurnsEach = 2'000;
 constexpr std::uint64_t kMostAttempts = 500'000'000;  // the run is bounded even when the readers hardly get to run
 
 std::uint32_t rounds() {
@@ -168,7 +168,7 @@ void balance(std::uint32_t seed) {
   });
 
   const auto all_had_their_turn = [&] {
-    return std::all_of(turns.begin(), turns.end(), [](const auto& n) { return n.load(std::memory_order_relaxed) >= kLeasesEach; });
+    return std::all_of(turns.begin(), turns.end(), [](const auto& n) { return n.load(std::memory_order_relaxed) >= kTurnsEach; });
   };
   std::uint64_t attempts = 1;
   std::uint64_t published = 1;
@@ -197,7 +197,7 @@ void balance(std::uint32_t seed) {
   CHECK(ring->dropped() == dropped);
   // The readers'.
   for (const Tally& tally : tallies) {
-    CHECK(tally.leases >= kLeasesEach);
+    CHECK(tally.leases >= kTurnsEach);
     CHECK(tally.empty == 0);
     CHECK(tally.wrong == 0);
     CHECK(tally.broken == 0);
