@@ -121,8 +121,8 @@ def watts_on_edges(edges: npt.NDArray[np.void], start_ns: int, end_ns: int, quan
     count, and nothing that ran before and after is in it. An interval from the start to the end has two steps in it that
     are only in part the run's: with other work before and after that takes a third, and runs of 20 steps, a call comes
     out 1.1 % low that way, at worst 1.7 %, and right on edges (tests/python/test_batches.py). To count the calls between
-    the edges instead is worse where the CPUs are shared: stretches in which the caller was kept waiting, and with it the
-    sampler, then tend to lie outside (2 to 5 % low on two CPUs that had 3.5 to do).
+    the edges instead was worse where CPUs are shared: up to 5 % low on two CPUs that had 3.5 to do, perhaps because
+    stretches in which the caller was kept waiting, and with it the sampler, tend to lie outside.
     """
     inside = _within(edges, start_ns, end_ns)
     if inside.size:  # edges that were located well give sharper ends
