@@ -74,3 +74,26 @@ def test_all_ways_to_one_counter_agree() -> None:
     except pp.PowerprobeError as error:
         pytest.skip(str(error).replace("\n", "; "))
     assert [choice.disagreement for choice in found.choices if choice.disagreement] == []
+
+
+def test_the_counters_steps_are_found_and_waited_for(probe: pp.Probe) -> None:
+    busy(2.0)
+    stats = probe.stats()["channels"]["package-0"]  # type: ignore[index]
+    if probe.info("package-0").stamped:
+        stamped = (probe.view("package-0")["flags"] & pp.EDGE_FLAGS["stamped"]) != 0
+        assert np.count_nonzero(stamped) > 100
+    else:
+        assert stats["caught"] + stats["spaced"] > 100
+        assert 2e5 < stats["period_ns"] < 1e7
+
+
+def test_a_short_region_is_answered_and_says_whether_that_is_narrow(probe: pp.Probe) -> None:
+    busy(0.2)
+    begin = pp.now_ns()
+    busy(0.001)
+    short = probe.energy(begin, pp.now_ns(), "package-0")
+    assert short.lower <= short.joules <= short.upper
+    busy(0.2)
+    long = probe.energy(begin, pp.now_ns(), "package-0")
+    assert long.resolved
+    assert short.repetitions > long.repetitions
