@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import functools
 import mmap
 import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from powerprobe import _core
 
 from . import native
+from .machine import REPOSITORY
 from .measure import Goal, Row, interleaved, row
 
 Edges = npt.NDArray[np.void]
@@ -42,14 +44,11 @@ def intervals_random_vs_interp(quick: bool) -> Iterator[Row]:
 def _rows(name: str, in_order: bool, goal: float, rounds: int) -> Iterator[Row]:
     for case, jitter in (("metronome", False), ("Ice Lake-SP steps", True)):
         edges = _edges(jitter)
-        starts, ends = _intervals(edges, in_order)
-        _check(edges, starts, ends)
+        _check(edges, *_intervals(edges, in_order))
         kind = f"intervals-{'jitter' if jitter else 'metronome'}-{'sorted' if in_order else 'random'}"
         _, bare = native.run(kind, rounds)
-        question = (edges, starts, ends)
-        pairs = interleaved(
-            rounds, functools.partial(_cost, _ours, *question), functools.partial(_cost, _interp, *question)
-        )
+        with _Side("ours", jitter, in_order) as ours, _Side("interp", jitter, in_order) as interp:
+            pairs = interleaved(rounds, ours.cost, interp.cost)
         # What numpy.interp takes over what it takes to move the bytes: one thread could not be faster.
         bytes_ms = statistics.median(limit for _, limit in bare) * COUNT * 1e-6
         most = statistics.median(limit for _, limit in pairs) / bytes_ms
@@ -61,8 +60,9 @@ def _rows(name: str, in_order: bool, goal: float, rounds: int) -> Iterator[Row]:
             limit_is="numpy.interp of the ends minus that of the starts, which gives neither bounds nor flags",
             goal=Goal(least_speedup=goal),
             speedup=True,
-            note=f"wall-clock time of both; ours shares the work among up to 4 threads, here {min(4, _cpus())}; one thread that "
-            f"moves the same bytes in order and computes nothing would be {most:.1f}x as fast as numpy",
+            note="wall-clock time, each in a process of its own; ours shares the work among up to 4 threads, "
+            f"here {min(4, len(os.sched_getaffinity(0)))}; one thread that moves the same bytes in order and computes nothing "
+            f"would be {most:.1f}x as fast as numpy",
         )
         yield row(
             name.replace("_vs_interp", "_vs_memory"),
@@ -84,10 +84,6 @@ def _edges(jitter: bool) -> Edges:
     edges["joules"] = np.cumsum(random.uniform(0.01, 0.03, COUNT))
     edges["gap_ns"] = 2000
     return edges
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _memfd(size: int) -> int:
@@ -129,8 +125,43 @@ def _check(edges: Edges, starts: Times, ends: Times) -> None:
     assert np.all(joules <= upper + 1e-9)
 
 
-def _cost(function: Callable[[Edges, Times, Times], object], edges: Edges, starts: Times, ends: Times) -> float:
-    """Milliseconds, with what it takes to make and to free the answer."""
-    begin = time.perf_counter_ns()
-    function(edges, starts, ends)
-    return (time.perf_counter_ns() - begin) * 1e-6
+class _Side:
+    """One side in a process of its own, which is asked in turn with the other.
+
+    In one process numpy would get the memory that ours has given back and be a quarter faster than it is by itself: what malloc
+    keeps depends on the largest piece that it was ever given back.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "bench.intervals", *map(str, arguments)]
+        self._process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def cost(self) -> float:
+        """Milliseconds, with what it takes to make and to free the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def __enter__(self) -> _Side:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.communicate()
+
+
+def _answer(side: str, jitter: bool, in_order: bool) -> None:
+    function = {"ours": _ours, "interp": _interp}[side]
+    edges = _edges(jitter)
+    starts, ends = _intervals(edges, in_order)
+    for _ in sys.stdin:
+        begin = time.perf_counter_ns()
+        function(edges, starts, ends)
+        print((time.perf_counter_ns() - begin) * 1e-6, flush=True)
+
+
+if __name__ == "__main__":
+    _answer(sys.argv[1], sys.argv[2] == "True", sys.argv[3] == "True")
