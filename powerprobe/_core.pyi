@@ -187,9 +187,14 @@ class Probe:
         Both marks must be done. Takes no time that depends on the interval.
         """
     def energies(
-        self, channel: int, starts_ns: npt.NDArray[np.int64], ends_ns: npt.NDArray[np.int64]
+        self, channel: int, starts_ns: npt.NDArray[np.int64], ends_ns: npt.NDArray[np.int64], unsettled: bool = False
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
-        """joules, lower, upper, flags (bits of EDGE_FLAGS), each of shape (n,); without the GIL. Raises instead of guessing."""
+        """joules, lower, upper, flags (bits of EDGE_FLAGS), each of shape (n,); without the GIL. Raises instead of guessing.
+
+        unsettled: where there is no edge behind an end yet it is answered all the same, with wide bounds.
+        """
+    def energy_until(self, channel: int, start: Mark, end_ns: int) -> tuple[float, float, float, int]:
+        """joules, lower, upper, flags from a mark, settled or not, until an instant that may have no edge behind it yet."""
     def view(self, channel: int, count: int = -1) -> npt.NDArray[np.void]:
         """The newest `count` edges (all: -1): zero-copy, read-only, dtype EDGE_DTYPE; pinned while it lives."""
     def channel_stats(self, channel: int) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from . import _core
 from .default import shared_probe
 from .errors import BadArgument, OutOfRange, PowerprobeError
-from .probe import Probe, repetitions_to_resolve
+from .probe import Energies, Probe, repetitions_to_resolve
 from .regions import RESOLVED
 from .table import numbers, scale_of, seconds, table
 
@@ -260,6 +262,28 @@ class Measurement:
     def resolved(self) -> bool:
         """Whether the bounds of `total` are narrow against it: no further apart than a tenth."""
         return self.total_upper - self.total_lower <= RESOLVED * self.total
+
+    def energies(self, settle: bool = True) -> Energies:
+        """All channels at once: `Energies` of shape (channels,), with flags, `resolved` and `repetitions`.
+
+        Args:
+            settle: False does not wait: also before the end, and before the counters' next steps are in. The bounds are then
+                as wide as what is not known yet, see `Probe.energy(settle=False)`.
+
+        Raises:
+            OutOfRange: it has not ended yet (without settle: a channel was not read at its begin).
+            SettleTimeout: the counters did not step.
+        """
+        if settle or self._values is not None or (self._end_ns is not None and self._is_settled()):
+            values = self._settled()
+            columns = [list(each.values()) for each in (values.joules, values.lower, values.upper, values.flags)]
+        else:
+            end_ns = self._end_ns or _core.now_ns()
+            answers = [self._probe._until(name, self._start, end_ns) for name in self.channels]
+            columns = [list(each) for each in zip(*answers, strict=True)]
+        *energies, flags = columns
+        joules, lower, upper = (np.array(each) for each in energies)
+        return Energies(joules, lower, upper, np.array(flags, np.uint32), self.channels)
 
     @property
     def total(self) -> float:

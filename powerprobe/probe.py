@@ -35,6 +35,7 @@ _FRESH = 0.5  # seconds: the longest wait until a probe that was quiet knows whe
 _LINGER_NS = (
     20_000_000  # how long after its begin a measurement asks for the counters' steps; a shorter one gets them all
 )
+_SETTLE = 1.0  # seconds: the longest wait for the counters' next steps, unless told otherwise
 _LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe that is closed
 _SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
 
@@ -264,7 +265,7 @@ class Probe:
         starts_ns: npt.ArrayLike,
         ends_ns: npt.ArrayLike,
         channels: str | Iterable[str] | None = None,
-        settle: float = 1.0,
+        settle: float | bool = True,
     ) -> Energies:
         """Energy of the intervals [starts_ns[i], ends_ns[i]), with bounds.
 
@@ -273,14 +274,15 @@ class Probe:
         Args:
             starts_ns, ends_ns: instants of `now_ns()`, int64: two integers, two arrays of one length n, or one of each.
             channels: one name, or several names and patterns; None: all of the probe's.
-            settle: seconds to wait for the counters' next steps at most; 0: not at all.
+            settle: seconds to wait for the counters' next steps at most; True: 1 s. False or 0: not at all; then what lies
+                beyond the newest edge has wide bounds, from above only what the hardware can take at most (infinite where
+                that is not known), and goes on in the estimate with the power of the last steps.
 
         Returns:
             Energies: float64 arrays of shape (n, channels), see there.
 
         Raises:
-            OutOfRange: an interval starts before the first reading, or ends in the future (or, with settle=0, after the
-                newest edge).
+            OutOfRange: an interval starts before the first reading, or ends in the future.
             Overrun: an interval is older than the ring.
             SettleTimeout: a counter did not move on in time.
             ChannelGone: a channel ended before an interval did.
@@ -294,15 +296,17 @@ class Probe:
             raise BadArgument(f"starts_ns and ends_ns must be of one length, not {starts.size} and {ends.size}")
         if starts.ndim != 1 or ends.ndim != 1:
             starts, ends = (np.array(a) for a in np.broadcast_arrays(np.atleast_1d(starts), ends))
+        seconds = _SETTLE if settle is True else _seconds("settle", settle or 0.0, 0.0, math.inf)
         if ends.size:
-            self._settle(places, int(ends.max()), _seconds("settle", settle, 0.0, math.inf))
+            self._settle(places, int(ends.max()), seconds)
+        is_unsettled = seconds == 0.0
         if isinstance(channels, str):
-            joules, lower, upper, flags = self._native.energies(places[0], starts, ends)
+            joules, lower, upper, flags = self._native.energies(places[0], starts, ends, is_unsettled)
         else:
             rows = np.empty((3, len(places), starts.size))
             columns = np.empty((len(places), starts.size), np.uint32)
             for row, place in enumerate(places):
-                rows[0, row], rows[1, row], rows[2, row], columns[row] = self._native.energies(place, starts, ends)
+                rows[0, row], rows[1, row], rows[2, row], columns[row] = self._native.energies(place, starts, ends, is_unsettled)
             joules, lower, upper, flags = rows[0].T, rows[1].T, rows[2].T, columns.T
         if is_single:
             joules, lower, upper, flags = joules[0], lower[0], upper[0], flags[0]
@@ -432,6 +436,9 @@ class Probe:
     ) -> dict[str, tuple[str, float, float, float, int]]:
         answers = self._native.between(start, end)
         return {name: answers[self._index[name]] for name in channels}
+
+    def _until(self, channel: str, start: _core.Mark, end_ns: int) -> tuple[float, float, float, int]:
+        return self._native.energy_until(self._index[channel], start, end_ns)
 
     def _evaluate(self, names: Sequence[str], records: npt.NDArray[np.void]) -> Regions:
         starts, ends = records["start_ns"].copy(), records["end_ns"].copy()

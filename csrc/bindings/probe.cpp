@@ -253,7 +253,13 @@ void bind_probe(py::module_& m) {
         return std::const_pointer_cast<Mark>(probe.mark(t_ns ? *t_ns : now_ns()));
       }, py::arg("t_ns") = py::none())
       .def("between", &between, py::arg("start"), py::arg("end"))
-      .def("energies", [](const Probe& probe, std::size_t channel, const Int64Array& starts_ns, const Int64Array& ends_ns) {
+      .def("energy_until", [](const Probe& probe, std::size_t channel, const Mark& start, std::int64_t end_ns) {
+        check_channel(probe, channel);
+        const Energy energy = probe.energy_until(channel, start, end_ns);
+        return py::make_tuple(energy.joules, energy.lower, energy.upper, energy.flags);
+      }, py::arg("channel"), py::arg("start"), py::arg("end_ns"))
+      .def("energies", [](const Probe& probe, std::size_t channel, const Int64Array& starts_ns, const Int64Array& ends_ns,
+                         bool unsettled) {
         check_channel(probe, channel);
         const auto starts = readable(starts_ns, "starts_ns");
         const auto ends = readable(ends_ns, "ends_ns");
@@ -262,10 +268,10 @@ void bind_probe(py::module_& m) {
         {
           const Energies spans = arrays.spans();
           const WithoutGil unlocked;
-          probe.energies(channel, starts, ends, spans);
+          probe.energies(channel, starts, ends, spans, unsettled);
         }
         return arrays.tuple();
-      }, py::arg("channel"), py::arg("starts_ns"), py::arg("ends_ns"))
+      }, py::arg("channel"), py::arg("starts_ns"), py::arg("ends_ns"), py::arg("unsettled") = false)
       .def("view", &view, py::arg("channel"), py::arg("count") = -1)
       .def("channel_stats", [](const Probe& probe, std::size_t channel) {
         check_channel(probe, channel);

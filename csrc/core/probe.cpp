@@ -95,8 +95,29 @@ PaceStats Probe::pace_stats(std::size_t channel) const noexcept {
   return samplers_[place.sampler]->pace_stats(place.channel);
 }
 
+namespace {
+
+// Also where there is no edge behind the instant yet.
+Point unsettled_point(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept {
+  const bool is_known = edges.size() >= 2 && t_ns <= last_answerable_ns(edges);
+  return is_known ? point_at(edges, model, t_ns) : point_beyond(edges, model, t_ns);
+}
+
+}  // namespace
+
+Energy Probe::energy_until(std::size_t channel, const Mark& start, std::int64_t end_ns) const {
+  const Lease lease = lease_newest(channel, UINT64_MAX);
+  const EnergyModel model = EnergyModel::of(channels_[channel]);
+  const bool is_settled = start.is_done() && start.slots()[channel].state == MarkState::kKnown;
+  if (lease.edges().empty() || (!is_settled && start.t_ns() < first_answerable_ns(lease.edges()))) {
+    throw Error(ErrorKind::kOutOfRange, channels_[channel].name + " was not read at the begin of this measurement");
+  }
+  const Point begin = is_settled ? start.slots()[channel].point : unsettled_point(lease.edges(), model, start.t_ns());
+  return energy_between(begin, unsettled_point(lease.edges(), model, end_ns), model);
+}
+
 void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends,
-                     Energies out) const {
+                     Energies out, bool unsettled) const {
   if (starts.empty()) return;
   const std::string& name = channels_[channel].name;
   const IntervalsRange range = intervals_range(starts, ends);
@@ -125,6 +146,17 @@ void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, 
       throw Error(ErrorKind::kGone, name + " ended " + milliseconds(now_ns() - ended_ns) +
                                         " ago; energy is known until " +
                                         milliseconds(range.last_ns - last_answerable_ns(edges)) + " before an interval's end");
+    }
+    if (unsettled) {  // who asks before the edge behind an end has few questions: each by itself
+      for (std::size_t i = 0; i < starts.size(); ++i) {
+        const EnergyModel model = EnergyModel::of(channels_[channel]);
+        const Energy energy = energy_between(unsettled_point(edges, model, starts[i]), unsettled_point(edges, model, ends[i]), model);
+        out.joules[i] = energy.joules;
+        out.lower[i] = energy.lower;
+        out.upper[i] = energy.upper;
+        if (!out.flags.empty()) out.flags[i] = energy.flags;
+      }
+      return;
     }
     throw Error(ErrorKind::kOutOfRange, name + ": an interval ends " +
                                             milliseconds(range.last_ns - last_answerable_ns(edges)) +

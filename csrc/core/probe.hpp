@@ -47,9 +47,14 @@ class Probe {
 
   // Energy of many intervals on one channel; all spans of one length. Throws Error: kBadArgument for an interval that ends
   // before it starts, kOutOfRange before the first edge or when there is no edge behind an end yet (settle with mark()),
-  // kOverrun for what is older than the ring, kGone past the end of a channel.
-  void energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends,
-                Energies out) const;
+  // kOverrun for what is older than the ring, kGone past the end of a channel. `unsettled`: where there is no edge behind an end yet
+  // it is answered all the same, with bounds as wide as what is not known.
+  void energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends, Energies out,
+                bool unsettled = false) const;
+
+  // Energy from a mark, settled or not, until an instant that may have no edge behind it yet. Throws Error (kOutOfRange) when the
+  // channel was not read by then.
+  [[nodiscard]] Energy energy_until(std::size_t channel, const Mark& start, std::int64_t end_ns) const;
 
   // The newest edges (all with UINT64_MAX), pinned.
   [[nodiscard]] Lease lease_newest(std::size_t channel, std::uint64_t count) const;

@@ -137,6 +137,28 @@ Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64
   return points.on(points.search(0, points.last() + 1, t_ns), t_ns);
 }
 
+Point point_beyond(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept {
+  constexpr std::size_t kLately = 8;  // edges whose power is taken to go on
+  const Edge& last = edges.back();
+  std::size_t at = edges.size() - 1;
+  while (at > 0 && edges[at].t_ns > t_ns) --at;
+  std::size_t since = edges.size() - 1;
+  while (since > 0 && edges.size() - since <= kLately && edges[since - 1].segment == last.segment) --since;
+  const auto beyond_ns = static_cast<double>(t_ns - last.t_ns + static_cast<std::int64_t>(last.gap_ns));
+  const auto lately_ns = static_cast<double>(last.t_ns - edges[since].t_ns);
+  Point point{t_ns, last.joules, edges[at].joules, std::numeric_limits<double>::infinity(), last.segment, last.flags};
+  if (edges[at].segment != last.segment) point.lower = last.joules;  // what was counted before says nothing of this segment
+  if (model.max_watts > 0.0) {
+    point.upper = last.joules + model.quantum_joules + model.max_watts * beyond_ns * 1e-9;
+  }
+  if (lately_ns > 0.0) {
+    const double since_place_ns = beyond_ns - 0.5 * static_cast<double>(last.gap_ns);
+    point.joules += (last.joules - edges[since].joules) / lately_ns * since_place_ns;
+  }
+  point.joules = std::min(std::max(point.joules, point.lower), point.upper);
+  return point;
+}
+
 Energy energy_between(const Point& start, const Point& end, const EnergyModel& model) noexcept {
   return between(start, end, Limits(model));
 }

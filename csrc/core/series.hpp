@@ -73,6 +73,10 @@ inline std::int64_t last_answerable_ns(std::span<const Edge> edges) noexcept {
 // two before it, at three after it and at all up to the bounding edge: a run of these alone gives the same.
 Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept;
 
+// The same for an instant beyond last_answerable_ns, of which no later edge has told yet: nothing bounds it from above but
+// max_watts, and the estimate goes on with the power of the last edges. At least one edge.
+Point point_beyond(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept;
+
 Energy energy_between(const Point& start, const Point& end, const EnergyModel& model) noexcept;
 
 struct IntervalsRange {

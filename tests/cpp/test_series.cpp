@@ -610,3 +610,33 @@ TEST_CASE("the range of many intervals: earliest, latest, order, and the first t
   CHECK(intervals_range(ascending, late).backwards == -1);
   CHECK_FALSE(intervals_range(late, std::vector<std::int64_t>{9, 8, 9}).sorted);
 }
+
+TEST_CASE("beyond the newest edge only the power limit bounds, and the estimate goes on as lately") {
+  const std::vector<Edge> edges{edge(1'000'000, 0.0, 100'000), edge(2'000'000, 1.0, 100'000), edge(3'000'000, 2.0, 100'000)};
+  EnergyModel model{.quantum_joules = 0.25};
+  const Point open = point_beyond(edges, model, 3'500'000);
+  CHECK(open.t_ns == 3'500'000);
+  CHECK(open.lower == 2.0);
+  CHECK(open.upper == kInfinity);
+  CHECK(open.joules == doctest::Approx(2.0 + 0.55));  // 1 J a millisecond, since the middle of the last gap
+
+  model.max_watts = 1500.0;
+  const Point bounded = point_beyond(edges, model, 3'500'000);
+  CHECK(bounded.upper == doctest::Approx(2.25 + 1500.0 * 600e-6));  // since the step may have come, and a quantum
+  CHECK(bounded.joules == open.joules);
+  model.max_watts = 100.0;
+  CHECK(point_beyond(edges, model, 3'500'000).joules == doctest::Approx(2.25 + 0.06));  // no more than is possible
+
+  // Within the gap of the last edge: it may not have stepped yet.
+  const Point within = point_beyond(edges, model, 2'950'000);
+  CHECK(within.lower == 1.0);
+  CHECK(within.joules <= within.upper);
+
+  // A reset: what was counted before it says nothing of after.
+  const std::vector<Edge> reset{edge(1'000'000, 5.0, 0), edge(2'000'000, 5.0, 1'000'000, 1)};
+  const Point after = point_beyond(reset, model, 1'500'000);
+  CHECK(after.segment == 1);
+  CHECK(after.lower == 5.0);
+  const std::vector<Edge> single{edge(1'000'000, 0.0, 0)};
+  CHECK(point_beyond(single, model, 2'000'000).joules == 0.0);
+}

@@ -485,6 +485,32 @@ def test_a_reset_inside_leaves_the_upper_bound_to_what_is_possible(max_watts: fl
         assert "inf" in str(m)
 
 
+def test_a_measurement_can_be_asked_before_it_has_ended_and_before_it_has_settled() -> None:
+    start_ns = pp.now_ns()
+    load = Load([(1, 3)])
+    source = pp.replay([counter(load), counter(load, name="dram-0")], start_ns=start_ns)
+    with pp.Probe(sources=source) as probe:
+        with probe.measure() as m:
+            begin = pp.now_ns()
+            while pp.now_ns() < begin + 50 * MS:
+                before = pp.now_ns()
+                known = m.energies(settle=False)
+                after = pp.now_ns()
+                assert known.joules.shape == (2,)
+                assert known.channels == m.channels
+                assert (known.lower <= load.joules(m.start_ns - start_ns, after - start_ns) + 1e-9).all()
+                assert (known.upper >= load.joules(m.start_ns - start_ns, before - start_ns) - 1e-9).all()
+            with pytest.raises(pp.OutOfRange):
+                m.energies()
+        at_once = m.energies(settle=False)
+        settled = m.energies()
+    assert (at_once.lower <= settled.upper).all()
+    assert (settled.lower <= at_once.upper).all()
+    assert settled.joules.tolist() == list(m.joules.values())
+    assert settled.resolved.all()
+    assert m.energies(settle=False).joules.tolist() == settled.joules.tolist()
+
+
 def test_an_answer_says_whether_it_is_resolved_and_what_would_resolve_it(probe: pp.Probe) -> None:
     begin = pp.now_ns()
     with probe.measure() as short:

@@ -291,12 +291,34 @@ def test_what_was_before_the_first_reading_is_out_of_range(probe: pp.Probe) -> N
         probe.energy(first - 1, first)
 
 
-def test_without_settling_the_newest_edge_is_the_end() -> None:
+@pytest.mark.parametrize("settle", [0, 0.0, False])
+@pytest.mark.parametrize("max_watts", [0.0, 50.0])
+def test_without_settling_the_bounds_are_wide_but_right(settle: float, max_watts: float) -> None:
+    start_ns = pp.now_ns()
+    load = Load([(30 * MS, 3), (1, 40)])
+    source = pp.replay([counter(load, range(0, 10_000 * MS, 5 * MS), max_watts=max_watts)], start_ns=start_ns)
+    with pp.Probe(sources=source) as probe:
+        begin = pp.now_ns()
+        answered = 0
+        while (now := pp.now_ns()) < begin + 60 * MS:
+            energies = probe.energy([begin, now - MS // 10], now, "package-0", settle=settle)
+            for energy, start in zip(range(2), (begin, now - MS // 10), strict=True):
+                truth = load.joules(start - start_ns, now - start_ns)
+                assert energies.lower[energy] <= truth + 1e-9
+                assert truth <= energies.upper[energy] + 1e-9
+                assert energies.lower[energy] <= energies.joules[energy] <= energies.upper[energy]
+            assert max_watts == 0.0 or math.isfinite(energies.upper[0])
+            answered += energies.lower[0] > 0.0
+        assert answered > 0
+
+
+def test_a_counter_that_has_never_stepped_can_be_asked_without_settling() -> None:
     slow = counter(Load([(1, 1)]), [0, 3600 * 1000 * MS])  # steps once an hour
     with pp.Probe(sources=pp.replay([slow])) as probe:
         now = pp.now_ns()
-        with pytest.raises(pp.OutOfRange, match="after the newest edge"):
-            probe.energy(now, now, settle=0)
+        energy = probe.energy(now - 1000, now, "package-0", settle=False)
+        assert energy.lower == energy.joules == 0.0
+        assert energy.upper > 0.0
 
 
 def test_a_counter_that_does_not_step_is_not_waited_for_for_ever() -> None:
@@ -380,7 +402,6 @@ def test_a_counter_that_falls_starts_a_new_segment_that_only_a_known_limit_bound
         assert energies.flags[0] & pp.EDGE_FLAGS["reset"]
         assert not energies.resolved[0]
         assert math.isinf(energies.repetitions[0]) == (max_watts == 0.0)
-        assert not energies.flags[1] & pp.EDGE_FLAGS["reset"]
         assert 0.0 < energies.joules[0] <= 0.2
         assert probe.view("package-0")["segment"][-1] == 1
 
