@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ._core import EDGE_DTYPE, EDGE_FLAGS, SOURCES, ChannelInfo, Choice, Refusal, __version__, now_ns
 from .discovery import Discovery, discover
+from .energies import Energies
 from .errors import (
     BadArgument,
     ChannelGone,
@@ -33,7 +34,7 @@ from .errors import (
     Unavailable,
 )
 from .measurement import Measure, Measurement, measure
-from .probe import Energies, Probe
+from .probe import Probe
 from .regions import Regions, RegionSummary
 from .replay import replay
 

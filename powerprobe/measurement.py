@@ -15,9 +15,9 @@ import numpy as np
 
 from . import _core
 from .default import shared_probe
+from .energies import RESOLVED, Energies, repetitions_to_resolve
 from .errors import BadArgument, OutOfRange, PowerprobeError
-from .probe import Energies, Probe, repetitions_to_resolve
-from .regions import RESOLVED
+from .probe import Probe
 from .table import numbers, scale_of, seconds, table
 
 if TYPE_CHECKING:

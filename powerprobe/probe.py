@@ -18,8 +18,9 @@ import numpy as np
 from . import _core
 from .channels import Tree, select
 from .discovery import Discovery, discover
+from .energies import Energies
 from .errors import BadArgument, OutOfRange, SettleTimeout, Unavailable
-from .regions import RESOLVED, Regions
+from .regions import Regions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,65 +39,6 @@ _LINGER_NS = (
 _SETTLE = 1.0  # seconds: the longest wait for the counters' next steps, unless told otherwise
 _LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe that is closed
 _SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
-
-
-def repetitions_to_resolve(
-    joules: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, flags: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
-    """See `Energies.repetitions`; 1 where it is resolved. NaN counts as not known, so infinitely many."""
-    width = np.subtract(upper, lower)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        times = np.maximum(np.ceil(width / np.multiply(joules, RESOLVED)), 1.0)
-    is_hopeless = np.isnan(times) | ((np.asarray(flags) & _core.EDGE_FLAGS["estimated"]) != 0)
-    return np.where(is_hopeless, math.inf, times)
-
-
-class Energies:
-    """Energy of many intervals.
-
-    Attributes:
-        joules: the estimate, shape (n, channels), float64.
-        lower, upper: same shape; the truth of what the counter counted lies between them. `upper` is infinite where the
-            counter was reset inside the interval and the most that it can count in that time is not known.
-        flags: same shape, uint32: what is to be known of the answer, bits of `EDGE_FLAGS`. Of the edges around both ends
-            all of them ("late", "stamped", "after_retry", "filtered", "estimated", ...); from inside the interval
-            "wrapped", "reset", "ambiguous" and "dropped".
-        resolved: same shape, bool: the bounds are narrow against the value, no further apart than a tenth of it.
-        repetitions: same shape, float64: how many times as long, doing the same, an interval must be to be resolved: the
-            bounds of many repetitions in a row are no further apart than those of one. Infinite where that does not help
-            (an estimate, a reset, nothing counted).
-        channels: names of the columns.
-
-    The axis of intervals is missing when one interval was asked about by two plain integers, and the axis of channels
-    when one channel was named by a plain str.
-    """
-
-    __slots__ = ("channels", "flags", "joules", "lower", "upper")
-
-    def __init__(
-        self,
-        joules: npt.NDArray[np.float64],
-        lower: npt.NDArray[np.float64],
-        upper: npt.NDArray[np.float64],
-        flags: npt.NDArray[np.uint32],
-        channels: tuple[str, ...],
-    ) -> None:
-        self.joules = joules
-        self.lower = lower
-        self.upper = upper
-        self.flags = flags
-        self.channels = channels
-
-    @property
-    def resolved(self) -> npt.NDArray[np.bool_]:
-        return self.repetitions <= 1.0
-
-    @property
-    def repetitions(self) -> npt.NDArray[np.float64]:
-        return repetitions_to_resolve(self.joules, self.lower, self.upper, self.flags)
-
-    def __repr__(self) -> str:
-        return f"<Energies of shape {self.joules.shape} for {', '.join(self.channels)}>"
 
 
 class Probe:
@@ -306,7 +248,9 @@ class Probe:
             rows = np.empty((3, len(places), starts.size))
             columns = np.empty((len(places), starts.size), np.uint32)
             for row, place in enumerate(places):
-                rows[0, row], rows[1, row], rows[2, row], columns[row] = self._native.energies(place, starts, ends, is_unsettled)
+                rows[0, row], rows[1, row], rows[2, row], columns[row] = self._native.energies(
+                    place, starts, ends, is_unsettled
+                )
             joules, lower, upper, flags = rows[0].T, rows[1].T, rows[2].T, columns.T
         if is_single:
             joules, lower, upper, flags = joules[0], lower[0], upper[0], flags[0]

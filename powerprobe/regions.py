@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .channels import Tree
+from .energies import RESOLVED
 from .table import numbers, scale_of, seconds, table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-RESOLVED = 0.1
-"""An energy is resolved when its bounds are no further apart than this part of it."""
 
 
 class Regions:

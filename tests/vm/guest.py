@@ -87,7 +87,7 @@ def idle(source: str, channel: str, seconds: float) -> dict[str, object]:
     end, stop = native.mark(), truth.read()
     end.wait(5.0)
     index = list(probe.channels).index(channel)
-    state, joules, lower, upper = native.between(begin, end)[index]
+    state, joules, lower, upper, _ = native.between(begin, end)[index]
     result = {"state": state, "joules": joules, "lower": lower, "upper": upper, "true": stop[1] - start[1]}
     result["stats"] = probe.stats()["channels"][channel]
     result["polls"] = sum(s["polls"] for s in probe.stats()["samplers"])
