@@ -78,7 +78,8 @@ Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_
     edge.flags |= kEdgeStamped;
   }
   const bool stepped = step == Step::kPlain || step == Step::kWrapped;
-  if (stepped && gap_ns > tight_ns) edge.flags |= kEdgeLate;
+  const bool has_steps = info_.provenance != Provenance::kEstimated;  // an estimate moves whenever it is read
+  if (stepped && has_steps && gap_ns > tight_ns) edge.flags |= kEdgeLate;
   const Sight sight{.stepped = stepped, .t_ns = edge.t_ns, .gap_ns = gap_ns};
   edge.joules = static_cast<double>(unwrapper_.total()) * info_.joules_per_count;
   edge.gap_ns = saturated(gap_ns);

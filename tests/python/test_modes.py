@@ -137,6 +137,17 @@ def test_an_ordinary_user_is_told_what_realtime_needs(python: Any) -> None:
     assert "SCHED_FIFO" in done.stdout
 
 
+def test_an_estimate_is_never_late() -> None:
+    estimate = {**steady(), "name": "cpu", "provenance": "estimated", "low_watts": 0.5, "high_watts": 2.0}
+    with pp.Probe(sources=pp.replay([estimate])) as probe, probe.measure() as m:
+        time.sleep(0.05)
+    assert "estimated" in m.flags["cpu"]
+    assert "late" not in m.flags["cpu"]
+    edges = probe.view("cpu")
+    assert edges.size > 3
+    assert not (edges["flags"] & pp.EDGE_FLAGS["late"]).any()
+
+
 # ---- Only where a measurement asks
 
 
