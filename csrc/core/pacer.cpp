@@ -13,7 +13,7 @@ constexpr std::int64_t kUs = 1'000;
 constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
-// Until a period is known: what most RAPL counters have (hardware-independent documents say "about a millisecond").
+// Until a period is known: what most RAPL counters have.
 constexpr std::int64_t kUsualPeriodNs = kMs;
 
 // Who has looked for a step for so long goes on with pauses of a sixteenth of the time that it has looked for.
@@ -38,7 +38,7 @@ constexpr double kLatelyNs = 100e6;
 // Everything is looked at as often as this at least, so that bounds stay narrow where steps are let pass.
 constexpr std::int64_t kHeartbeatNs = 20 * kMs;
 
-// A counter that was waited for this often without moving rests, and is only looked at now and then, ever less often.
+// A counter that was waited for this often without moving rests, and is only looked at now and then.
 constexpr std::uint32_t kFruitless = 3;
 constexpr std::int64_t kRestNs = 10 * kMs;
 
@@ -118,6 +118,7 @@ void Pacer::activate(std::int64_t now_ns) noexcept {
     pace.is_waited_for = false;
     pace.is_unbroken = false;
     pace.expected_ns = 0;
+    pace.pause_ns = 0;
     pace.wake_ns = now_ns;
     pace.only_looked_at = pace.kind == Kind::kPlain || rests(pace);
     pace.give_up_ns = now_ns + patience_ns(pace);
@@ -131,7 +132,8 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
   const bool at_once = before_ns - polled_ns_ < tight_ns();  // after the poll before
   const std::int64_t before_last_ns = std::exchange(before_ns_, before_ns);
   if (at_once) {
-    read_ns_ += (after_ns - before_ns - read_ns_) / 16;
+    // One that was held up in the middle does not make others tight that were not.
+    read_ns_ += (std::min(after_ns - before_ns, 4 * read_ns_) - read_ns_) / 16;
   } else if (due_ns_ != 0) {
     latency_ns_ = std::max<std::int64_t>(0, before_ns - due_ns_);
   }

@@ -190,6 +190,31 @@ TEST_CASE("after activation it is in step as soon as every counter was seen to s
   CHECK(tracked.until_in_step() < 1'100 * kMicro);  // one
 }
 
+TEST_CASE("however its steps were looked for before, after activation a counter is waited for without a pause") {
+  Tracked tracked({ice_lake(kEnd)});
+  tracked.simulation.run(2 * kSecond);
+  REQUIRE(tracked.pacer.stats(0).spaced > 100);
+  for (int i = 0; i < 10; ++i) {
+    const std::size_t located = tracked.simulation.counters[0].error_ns.size();
+    tracked.simulation.run(tracked.simulation.now + 200 * kMilli);
+    tracked.pacer.activate(tracked.simulation.now);
+    CHECK(tracked.until_in_step() > 0);
+    CHECK(tracked.simulation.counters[0].error_ns.size() > located);
+    CHECK(tracked.simulation.counters[0].gap_ns.back() < 10 * kMicro);
+  }
+}
+
+TEST_CASE("a poll that was held up makes no other tight") {
+  Pacer pacer(Tracked::infos(1, kMilli), kBudget, kMilli);
+  pacer.activate(kStart);
+  std::int64_t now = kStart;
+  const std::vector<Sight> still(1);
+  for (int i = 0; i < 50; ++i, now += 1'000) pacer.polled(now, now + 900, still);
+  const std::int64_t tight_ns = pacer.tight_ns();
+  pacer.polled(now, now + 5 * kMilli, still);
+  CHECK(pacer.tight_ns() < 2 * tight_ns);
+}
+
 TEST_CASE("a counter known to rest holds up no activation") {
   Tracked tracked({grid(kMilli, 0, kEnd), {}});
   tracked.simulation.run(2 * kSecond);
