@@ -304,27 +304,27 @@ void Sampler::turn(Turn& turn, std::int64_t now) noexcept {
   say_in_step();
 }
 
-std::int64_t Sampler::poll(std::int64_t before, bool late, std::int64_t tight_ns) noexcept {
+std::int64_t Sampler::poll(std::int64_t begin_ns, bool late, std::int64_t tight_ns) noexcept {
   source_->read(readings_);
-  const std::int64_t after = now_ns();
+  const std::int64_t end_ns = now_ns();
   // A thread that is held up on its way out of the system call must not blur when the counter was read. Counters that were read
   // together share their clock.
-  std::int64_t first_ns = before;
-  std::int64_t last_ns = after;
+  std::int64_t first_ns = begin_ns;
+  std::int64_t last_ns = end_ns;
   std::uint64_t clock_ns = 0;
   for (std::size_t i = 0; i < recorders_.size(); ++i) {
     if (readings_[i].clock_ns != clock_ns) {
       clock_ns = readings_[i].clock_ns;
-      const StampMap::Located located = read_clocks_[i].locate(clock_ns, before, after);
+      const StampMap::Located located = read_clocks_[i].locate(clock_ns, begin_ns, end_ns);
       last_ns = located.t_ns;
       first_ns = located.t_ns - located.gap_ns;
     }
     sights_[i] = recorders_[i]->take(readings_[i], first_ns, last_ns, late, tight_ns);
   }
   polls_.add();
-  read_ns_[bucket(after - before)].add();
-  if (pending_ != nullptr) fill_marks(after, false);
-  return after;
+  read_ns_[bucket(end_ns - begin_ns)].add();
+  if (pending_ != nullptr) fill_marks(end_ns, false);
+  return end_ns;
 }
 
 // True: there were any.

@@ -136,7 +136,7 @@ class Sampler {
   void follow_mode(Turn& turn, std::int64_t now) noexcept;
   void sleep_until(std::int64_t deadline, std::uint32_t seen, bool is_quiet) noexcept;
   void turn(Turn& turn, std::int64_t now) noexcept;
-  std::int64_t poll(std::int64_t before, bool late, std::int64_t tight_ns) noexcept;  // `before`: the clock, just now
+  std::int64_t poll(std::int64_t begin_ns, bool late, std::int64_t tight_ns) noexcept;  // begin_ns: the clock, just now
   void say_in_step() noexcept;
   bool take_inbox() noexcept;
   void fill_marks(std::int64_t now, bool give_up) noexcept;
