@@ -313,7 +313,7 @@ std::int64_t Sampler::poll(std::int64_t begin_ns, bool late, std::int64_t tight_
   std::int64_t last_ns = end_ns;
   std::uint64_t clock_ns = 0;
   for (std::size_t i = 0; i < recorders_.size(); ++i) {
-    if (readings_[i].clock_ns != clock_ns) {
+    if (readings_[i].clock_ns != clock_ns && readings_[i].status == ReadStatus::kOk) {
       clock_ns = readings_[i].clock_ns;
       const StampMap::Located located = read_clocks_[i].locate(clock_ns, begin_ns, end_ns);
       last_ns = located.t_ns;
