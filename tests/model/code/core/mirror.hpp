@@ -22,6 +22,8 @@ class Mirror {
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;
 
+  void lock() {}
+
   [[nodiscard]] void* data() noexcept { return edges_.data(); }
 
  private:
