@@ -2,6 +2,7 @@
 // How a sampler looks at its counters, with a real thread and counters that step by the clock.
 #include <doctest/doctest.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -104,17 +106,19 @@ TEST_CASE("tracking locates the steps of each channel between two polls in a row
 }
 
 TEST_CASE("who has asked and waited to be in step has a step of each channel close behind") {
-  const Bench bench({}, 2);
-  for (int round = 0; round < 5; ++round) {
+  Bench bench({}, 2);
+  const std::int64_t deadline_ns = soon();
+  int good = 0;
+  while (good < 5 && now_ns() < deadline_ns) {  // a round counts for nothing if the thread was kept from noticing the pause
     ::usleep(30'000);  // quiet again
     const std::int64_t asked_ns = now_ns();
-    const_cast<Sampler&>(bench.sampler).ask_until(asked_ns + 20 * kMs);
-    const_cast<Sampler&>(bench.sampler).wait_in_step(soon());
-    for (std::size_t i = 0; i < 2; ++i) {
-      const Lease lease = bench.sampler.ring(i)->lease_newest(1);
-      CHECK(lease.edges()[0].t_ns > asked_ns);
-    }
+    bench.sampler.ask_until(asked_ns + 20 * kMs);
+    bench.sampler.wait_in_step(soon());
+    bool all = true;
+    for (std::size_t i = 0; i < 2; ++i) all &= bench.sampler.ring(i)->lease_newest(1).edges()[0].t_ns > asked_ns;
+    good += all;
   }
+  CHECK(good == 5);
 }
 
 TEST_CASE("asked for until an instant it goes quiet after it by itself") {
@@ -205,14 +209,21 @@ TEST_CASE("what may not run under SCHED_FIFO does not run at all") {
     ::alarm(20);
     const rlimit none{0, 0};
     if (::setrlimit(RLIMIT_RTPRIO, &none) != 0 || (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0)) ::_exit(2);
+    const auto threads = [] {
+      return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
+    };
     Sampler sampler(std::make_unique<Clocked>(1), 0, {.realtime = true});
-    try {
-      sampler.start();
-    } catch (const Error& error) {
-      const bool has_ended = !std::filesystem::exists("/proc/self/task/" + std::to_string(::getpid() + 1));
-      ::_exit(error.kind() == ErrorKind::kPermission && has_ended ? 0 : 3);
+    std::ptrdiff_t before = 0;
+    for (int round = 0; round < 2; ++round) {  // ThreadSanitizer starts a thread of its own beside the first
+      before = threads();
+      try {
+        sampler.start();
+        ::_exit(4);
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kPermission) ::_exit(3);
+      }
     }
-    ::_exit(4);
+    ::_exit(threads() == before ? 0 : 5);
   }
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
@@ -228,6 +239,15 @@ TEST_CASE("the rings are kept in memory where that is asked for") {
     }
     return -1L;
   };
+  alignas(4096) static char page[4096];
+  if (const long none = locked_kb(); ::mlock(page, sizeof page) == 0) {
+    const bool shows = locked_kb() > none;
+    ::munlock(page, sizeof page);
+    if (!shows) {
+      MESSAGE("skipped: here mlock does nothing (sanitizers take its place)");
+      return;
+    }
+  }
   const long before = locked_kb();
   try {
     const Bench bench({.capacity = 1 << 10, .lock_memory = true});
