@@ -37,7 +37,7 @@ def slow() -> None:
 
 
 def slower() -> None:
-    time.sleep(3e-3)
+    time.sleep(2e-2)
 
 
 def counters(**more: object) -> pp._core.Source:
@@ -105,7 +105,11 @@ def test_only_calls_that_are_short_against_a_step_are_counted_on_edges(
 ) -> None:
     asked = []
     monkeypatch.setattr(runs, "watts_on_edges", lambda *args: asked.append(args))
-    result = pp.benchmark(call, seconds=0.2, baseline=0.0, sources=counters())
+    # Steps of 8 ms: batches are a thousand readings of the clock long, which take more than 1 ms under a sanitizer.
+    slow = [
+        counter(Load([(1, int(w))]), range(0, 20_000 * MS, 8 * MS), name=n) for n, w in WATTS.items() if n != "total"
+    ]
+    result = pp.benchmark(call, seconds=0.2, baseline=0.0, sources=pp.replay(slow))
 
     assert bool(asked) == on_edges
     assert (

@@ -118,7 +118,7 @@ def test_intels_stamped_register_says_when_it_moved(serve) -> None:  # type: ign
         # Each update was within (t - gap, t]: they came every 1.04 ms of the same clock.
         since = (edges["t_ns"] - origin) % package.period_ns
         assert (since < edges["gap_ns"].astype(np.int64)).all()
-        assert np.median(edges["gap_ns"]) < package.period_ns / 8  # though it is looked at once a period only
+        assert np.median(edges["gap_ns"]) < package.period_ns / 2  # though it is looked at once a period only
 
 
 def test_a_filtered_counter_is_not_believed_about_its_stamps(serve) -> None:  # type: ignore[no-untyped-def]
