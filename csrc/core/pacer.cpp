@@ -152,12 +152,12 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
     pace.hole_ns = std::max(pace.hole_ns, before_ns - before_last_ns);
     if (!pace.is_waited_for && pace.wake_ns <= before_ns) begin(pace, before_ns, at_once);
     const bool was_waited_for = pace.is_waited_for;
+    pace.is_charged |= was_waited_for;
     see(pace, sights[i]);
     if (pace.is_waited_for && after_ns >= pace.give_up_ns) give_up(pace);
     if (was_waited_for && !pace.is_waited_for) pace.wait_ns += (after_ns - pace.began_ns - pace.wait_ns) / 8;
     if (!pace.is_waited_for) continue;
     pace.was_looked_at = true;
-    pace.is_charged = true;
     is_bursting |= pause_ns(pace, after_ns) == 0;
   }
   is_activating_ &= is_bursting;
@@ -186,7 +186,6 @@ void Pacer::begin(Pace& pace, std::int64_t now_ns, bool at_once) noexcept {
   pace.was_looked_at = at_once;
   pace.has_moved = false;
   pace.began_ns = now_ns;
-  pace.is_charged |= pace.is_waited_for;
   const bool knows_enough = pace.kind == Kind::kStamped ? pace.cadence.is_learned() : pace.cadence.is_well_learned();
   pace.steps_wanted = knows_enough || pace.expected_ns != 0 ? 1 : 2;
 }
@@ -318,9 +317,10 @@ double Pacer::available(const Pace& pace) const noexcept {
 std::int64_t Pacer::affordable_pause_ns(const Pace& pace) const noexcept {
   const double budget_ns = 0.9 * available(pace) * pace.cadence.period_ns();  // for each step, and some for what goes wrong
   const auto wake_ns = static_cast<double>(wake_cpu_ns_);
-  const auto wait_ns = static_cast<double>(pace.wait_ns);
+  // Waits get longer by their pauses, and pauses by the waits: neither may run away.
+  const double wait_ns = std::min(static_cast<double>(pace.wait_ns), pace.cadence.period_ns());
   if (wake_ns + wait_ns <= kFew * budget_ns || budget_ns < 1.25 * wake_ns) return 0;
-  return std::llround(wake_ns * wait_ns / (budget_ns - wake_ns));
+  return std::llround(std::min(wake_ns * wait_ns / (budget_ns - wake_ns), pace.cadence.period_ns() / 3));
 }
 
 std::int64_t Pacer::plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept {

@@ -122,6 +122,18 @@ TEST_CASE("steps that nobody can foresee are looked for with pauses, and nearly 
   CHECK(rich.run().simulation.located_share() > 0.8);  // who can afford it gets every step as it comes
 }
 
+// Each burst makes the next wait longer, and that the next pause: once that ran away, to pauses of five periods.
+TEST_CASE("pauses do not run away where waking up is dear") {
+  for (const std::int64_t wake_cpu_ns : {30'000, 38'000, 42'000, 46'000}) {
+    Tracked tracked({ice_lake(kEnd)});
+    tracked.simulation.wake_cpu_ns = wake_cpu_ns;
+    const Simulation& simulation = tracked.run().simulation;
+    CAPTURE(wake_cpu_ns);
+    CHECK(simulation.median_gap_us() < 1'000.0);
+    CHECK(simulation.seen_share() > 0.8);
+  }
+}
+
 TEST_CASE("steps that the budget does not allow to wait for are counted") {
   Tracked tracked({grid(kMilli, 20 * kMicro, kEnd)}, 0.02);
   tracked.run();
