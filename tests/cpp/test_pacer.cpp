@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <ostream>
 #include <random>
@@ -68,6 +69,42 @@ TEST_CASE("few needs are not trusted") {
   Guard guard;
   for (int i = 0; i < 4; ++i) guard.needed(1'000);
   CHECK(guard.ns(10'000, 1e9) >= 100'000);
+}
+
+TEST_CASE("a guard is a guess until something was needed, and cautious until sixteen times") {
+  Guard guard;
+  CHECK(guard.ns(10'000, 1e9) == 100'000);
+  CHECK(guard.ns(10'000, 1e9) == 100'000);
+  for (int i = 0; i < 15; ++i) guard.needed(1'000);
+  CHECK(guard.ns(10'000, 1e9) == 100'000);
+  Guard enough;
+  for (int i = 0; i < 16; ++i) enough.needed(1'000);
+  CHECK(enough.ns(10'000, 1e9) == 3'000);  // and as much more that the old value is seen once
+}
+
+TEST_CASE("a guard that is well known is chosen anew after eight more") {
+  Guard guard;
+  for (int i = 0; i < 64; ++i) guard.needed(1'000);
+  CHECK(guard.ns(10'000, 1e9) == 3'000);
+  for (int i = 0; i < 7; ++i) guard.needed(50'000);
+  CHECK(guard.ns(10'000, 1e9) == 3'000);
+  guard.needed(50'000);
+  CHECK(guard.ns(10'000, 1e9) == 52'000);
+}
+
+TEST_CASE("steps that come when the thread has long been awake need no guard") {
+  Guard guard;
+  for (int i = 0; i < 64; ++i) guard.needed(-5'000);
+  CHECK(guard.ns(10'000, 1e9) == 2'000);
+}
+
+// Half of the steps for 12 us each, or 61 in 64 for 62 each.
+TEST_CASE("a guard pays where the steps that it catches are worth waking up and polling for") {
+  for (const auto& [budget_ns, guard_ns] : {std::pair{32e3, 2'000}, std::pair{33e3, 102'000}}) {
+    Guard guard;
+    for (int i = 0; i < 64; ++i) guard.needed(i % 2 == 0 ? 0 : 100'000);
+    CHECK(guard.ns(10'000, budget_ns) == guard_ns);
+  }
 }
 
 TEST_CASE("a metronome is caught nearly always, for little") {
@@ -226,7 +263,30 @@ TEST_CASE("a channel that has ended is waited for no more") {
   sights[0].ended = true;
   sights[1].ended = true;
   CHECK(pacer.polled(0, 1000, sights) == Pacer::kPlan);
-  CHECK(pacer.plan(1000, 0, false) > kMilli);
+  CHECK(pacer.plan(5000, 0, false) == 1000 + 20 * kMilli);  // nothing but the look that is due at least so often
+  CHECK(pacer.is_in_step());
+  pacer.activate(2 * kMilli);
+  CHECK(pacer.is_in_step());
+  CHECK(pacer.hurry(3 * kMilli) == 1000 + 20 * kMilli);
+}
+
+TEST_CASE("a counter that never moves is looked for three times, each as long as the slowest takes, and then rests") {
+  Pacer pacer(Tracked::infos(1, kMilli), kBudget, kMilli);
+  pacer.activate(0);
+  std::int64_t now = 0;
+  std::int64_t due = 0;
+  do {
+    due = pacer.polled(now, now + kMicro, std::vector<Sight>(1));
+    now += kMicro;
+    if (due == Pacer::kPlan) due = pacer.plan(now, 0, false);
+    if (due == now + 10 * kMilli) break;
+    now = std::max(now, due);
+  } while (now < 2 * kSecond);
+  CHECK(now >= 900 * kMilli);
+  CHECK(now < 980 * kMilli);  // looks are up to a sixteenth apart
+  CHECK(pacer.stats(0).period_ns == 0);
+  CHECK(pacer.hurry(now + kMilli) == due);  // nobody can hurry it
+  pacer.activate(now + 2 * kMilli);
   CHECK(pacer.is_in_step());
 }
 
@@ -238,6 +298,20 @@ TEST_CASE("an estimate has no steps and is looked at at the given rate") {
   CHECK(pacer.polled(0, 1000, std::vector<Sight>{{.stepped = true, .t_ns = 1000, .gap_ns = 1000}}) == Pacer::kPlan);
   CHECK(pacer.is_in_step());
   CHECK(pacer.plan(1000, 0, false) == 1000 + 10 * kMilli);
+}
+
+TEST_CASE("an estimate of which nothing is announced is looked at every millisecond, or at the given rate if that is slower") {
+  for (const std::int64_t period_ns : {kMilli / 2, 3 * kMilli}) {
+    ChannelInfo info = counter_of(0);
+    info.provenance = Provenance::kEstimated;
+    Pacer pacer(std::vector{info}, kBudget, period_ns);
+    pacer.activate(0);
+    CHECK(pacer.polled(0, 1000, std::vector<Sight>(1)) == Pacer::kPlan);
+    const std::int64_t due = pacer.plan(1000, 0, false);
+    CHECK(due == 1000 + std::max(period_ns, kMilli));
+    CHECK(pacer.plan(2000, 0, false) == due);
+    CHECK(pacer.hurry(3000) == due);
+  }
 }
 
 // The hardware says when they came: one look after each is enough, until its clock and ours have drifted apart.

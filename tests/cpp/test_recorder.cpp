@@ -61,7 +61,9 @@ ChannelInfo wrapping() {
 }  // namespace
 
 TEST_CASE("the first reading starts the total, and is no step") {
-  Bench bench;
+  Bench bench(kPackage, 1'000);
+  CHECK(bench.recorder.ring()->capacity() >= 1'000);
+  CHECK(bench.recorder.stats().health == ReadStatus::kOk);  // nothing has gone wrong yet
   const Sight sight = bench.count(0, 700);
   CHECK_FALSE(sight.stepped);
   const Edge edge = bench.newest();
@@ -185,6 +187,10 @@ TEST_CASE("gaps have room for the longest reading of the oldest value") {
   Bench bench(slow);
   bench.recorder.take({.count = 1}, kStart, kStart + 2'000 * kMs, false, INT64_MAX);
   CHECK(bench.newest().gap_ns == 4'000'000'000);
+  slow.stale_ns = 10'000 * kMs;  // a sampler refuses it
+  Bench too_slow(slow);
+  too_slow.count(0, 1);
+  CHECK(too_slow.newest().gap_ns == UINT32_MAX);
 }
 
 TEST_CASE("late is an edge after a missed tick, and a step with a gap that is not tight") {
@@ -374,18 +380,4 @@ TEST_CASE("while a lease holds the whole ring a mark lies between its newest edg
   CHECK(slot.point.lower == held.joules);
   CHECK(bench.state(at * kMs - kMs - kReadNs) == MarkState::kKnown);
   CHECK(bench.state(at * kMs - kMs - kReadNs + 1) == MarkState::kPending);
-}
-
-TEST_CASE("what was dropped once says nothing about a mark when the ring has gone on") {
-  Bench bench;
-  std::int64_t at = bench.fill_ring();
-  std::optional<Lease> lease(bench.recorder.ring()->lease());
-  ++at;
-  bench.count((at + 100) * kMs, 1'000'000);  // dropped
-  lease.reset();
-  bench.count((at + 101) * kMs, 1'000'001);
-  const std::uint64_t dropped = bench.recorder.stats().dropped;
-  bench.take((at + 102) * kMs, {.status = ReadStatus::kGone});
-  CHECK(dropped == 1);
-  CHECK(bench.state((at + 100) * kMs) == MarkState::kGone);
 }
