@@ -325,6 +325,7 @@ TEST_CASE("the index of the last rare edge is known") {
 TEST_CASE("a mark is known from the edge before it to the newest instant that is settled, and not before") {
   Bench bench;
   CHECK(bench.state(0) == MarkState::kPending);  // nothing was read
+  CHECK(bench.state(-kStart - 1) == MarkState::kPending);
   CHECK(bench.state(0, true) == MarkState::kUnsettled);
   bench.count(0, 1);
   CHECK(bench.state(-1) == MarkState::kOutside);
