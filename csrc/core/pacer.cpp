@@ -118,6 +118,7 @@ void Pacer::activate(std::int64_t now_ns) noexcept {
     pace.is_waited_for = false;
     pace.is_unbroken = false;
     pace.expected_ns = 0;
+    pace.pause_ns = 0;
     pace.wake_ns = now_ns;
     pace.only_looked_at = pace.kind == Kind::kPlain || rests(pace);
     pace.give_up_ns = now_ns + patience_ns(pace);
