@@ -122,7 +122,6 @@ void Pacer::activate(std::int64_t now_ns) noexcept {
     pace.wake_ns = now_ns;
     pace.only_looked_at = pace.kind == Kind::kPlain || rests(pace);
     pace.give_up_ns = now_ns + patience_ns(pace);
-    pace.allowed_ns = std::max(pace.allowed_ns, now_ns - kCreditNs);
     if (!pace.only_looked_at && !is_slow(pace)) is_activating_ = true;
   }
   due_ns_ = 0;
@@ -142,12 +141,8 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
   bool is_bursting = false;
   for (std::size_t i = 0; i < paces_.size(); ++i) {
     Pace& pace = paces_[i];
-    if (sights[i].ended) {
-      pace.has_ended = true;
-      pace.is_waited_for = false;
-      pace.wake_ns = kNever;
-      continue;
-    }
+    pace.has_ended |= sights[i].ended;
+    if (pace.has_ended) continue;
     pace.hole_ns = std::max(pace.hole_ns, before_ns - before_last_ns);
     if (!pace.is_waited_for && pace.wake_ns <= before_ns) begin(pace, before_ns, at_once);
     const bool was_waited_for = pace.is_waited_for;

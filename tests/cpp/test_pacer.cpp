@@ -244,6 +244,23 @@ TEST_CASE("also a counter that is looked for with pauses is in step only when a 
   }
 }
 
+TEST_CASE("it is in step before anybody has come, and a slow counter holds up no activation") {
+  Pacer pacer(Tracked::infos(1, 100 * kMilli), kBudget, kMilli);
+  CHECK(pacer.is_in_step());
+  pacer.activate(0);
+  CHECK(pacer.is_in_step());
+}
+
+TEST_CASE("a step is seen as it came when its gap is that of three polls, as long as those lately take, and 5 us") {
+  Pacer pacer(Tracked::infos(1, kMilli), kBudget, kMilli);
+  CHECK(pacer.tight_ns() == 8'000);
+  pacer.activate(0);
+  (void)pacer.polled(0, 1'000, std::vector<Sight>(1));
+  CHECK(pacer.tight_ns() == 8'000);
+  (void)pacer.polled(1'000, 18'000, std::vector<Sight>(1));
+  CHECK(pacer.tight_ns() == 11'000);
+}
+
 TEST_CASE("a counter known to rest holds up no activation") {
   Tracked tracked({grid(kMilli, 0, kEnd), {}});
   tracked.simulation.run(2 * kSecond);
