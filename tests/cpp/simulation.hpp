@@ -41,6 +41,7 @@ class Simulation {
     const auto usual = static_cast<std::int64_t>(20'000 + random() % 6'000);
     return random() % 100 == 0 ? usual + static_cast<std::int64_t>(random() % 200'000) : usual;
   };
+  std::function<std::int64_t()> between_polls_ns = [] { return 50; };
   std::int64_t read_ns = 700;
   std::int64_t wake_cpu_ns = 16'000;  // CPU time of going to sleep and waking up
   bool hurry = false;
@@ -57,7 +58,7 @@ class Simulation {
       cpu += read_ns + 50;
       due = pacer.polled(before, now, sights);
       if (due == Pacer::kPlan) due = pacer.plan(now, cpu, hurry);
-      now += 50;
+      now += between_polls_ns();
       if (due > now) {
         now = due + latency_ns();
         cpu += wake_cpu_ns;
