@@ -226,7 +226,7 @@ void Pacer::locate(Pace& pace, std::int64_t place_ns, bool is_tight) noexcept {
   const std::int64_t sightings = std::exchange(pace.sightings, 0);
   if (is_tight && std::exchange(pace.is_coarse, false)) pace.needs = Guard();  // from now on it can be shorter
   if (!cadence.is_learned() && !is_tight) pace.is_coarse = true;
-  if (cadence.is_learned() && !pace.is_coarse && pace.located_ns != 0) {
+  if (cadence.is_learned() && !pace.is_coarse) {
     const std::int64_t passed = std::llround(static_cast<double>(place_ns - pace.located_ns) / cadence.period_ns());
     const std::int64_t unseen = pace.is_unbroken ? 0 : passed - 1 - pace.late_since;
     if (unseen > 0) pace.skipped.add(static_cast<std::uint64_t>(unseen));
