@@ -352,6 +352,23 @@ TEST_CASE("an estimate of which nothing is announced is looked at every millisec
   }
 }
 
+TEST_CASE("of a stamped counter two steps teach enough: after that one is enough to be in step") {
+  ChannelInfo info = counter_of(kMilli);
+  info.stamp_tick_ns = 10.0;
+  Pacer pacer(std::vector{info}, kBudget, kMilli);
+  Simulation simulation(pacer, {grid(kMilli, 0, kEnd)});
+  simulation.counters[0].is_stamped = true;
+  const auto steps_until_in_step = [&] {
+    const std::size_t seen = simulation.counters[0].seen;
+    pacer.activate(simulation.now);
+    while (!pacer.is_in_step()) simulation.run(simulation.now + 1);
+    return simulation.counters[0].seen - seen;
+  };
+  simulation.run(kStart + 1);  // whatever came before
+  CHECK(steps_until_in_step() == 2);
+  CHECK(steps_until_in_step() == 1);
+}
+
 // The hardware says when they came: one look after each is enough, until its clock and ours have drifted apart.
 TEST_CASE("stamped steps are looked at once each, and waited for only when their place has blurred") {
   ChannelInfo info = counter_of(kMilli);
