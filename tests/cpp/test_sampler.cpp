@@ -593,6 +593,10 @@ TEST_CASE("a channel whose values may be older than an edge can say is refused")
   ChannelInfo slow = kPackage;
   slow.stale_ns = 3000 * kMs;
   CHECK_THROWS_AS(Bench({slow}), Error);
+  slow.stale_ns = -1;
+  CHECK_THROWS_AS(Bench({slow}), Error);
+  slow.stale_ns = 2000 * kMs;
+  CHECK_NOTHROW(Bench({slow}));
 }
 
 TEST_CASE("a source without channels is refused") { CHECK_THROWS_AS(Bench({}), Error); }
@@ -634,6 +638,7 @@ TEST_CASE("statistics add up: every poll is in the histogram of readings, and CP
   CHECK(stats.polls == bench.script->reads_so_far());
   CHECK(std::accumulate(stats.read_ns.begin(), stats.read_ns.end(), std::uint64_t{0}) == stats.polls);
   CHECK(std::accumulate(stats.wakeup_ns.begin(), stats.wakeup_ns.end(), std::uint64_t{0}) == stats.polls - 1);
+  CHECK(stats.wakeup_ns[0] >= 1);  // the first, which is due when it is asked for
   CHECK(stats.cpu_ns > 0);
   CHECK(bench.sampler->channel_stats(0).edges == bench.sampler->ring(0)->head());
 }
