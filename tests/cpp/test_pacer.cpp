@@ -490,6 +490,7 @@ TEST_CASE("the decisions are those that were measured when they were made") {
   CHECK(outcome({{kCounter, even}}, 0.07) == Outcome{1903, 50773, 1857, 0, 47, 0, 1000019, 1965, 30325});
   CHECK(outcome({{kCounter, shaking}}, 0.03) == Outcome{632, 60698, 409, 0, 202, 1264, 999786, 22956, 66872});
   CHECK(outcome({{kCounter, uneven}}, 0.07) == Outcome{914, 142817, 523, 23, 318, 1043, 1000335, 67016, 82654});
+  CHECK(outcome({{kCounter, uneven}}, 0.02) == Outcome{386, 75141, 198, 0, 152, 1397, 1001446, 108035, 2000});
   CHECK(outcome({{kCounter, ice_lake(kEnd)}}, 0.07) == Outcome{6834, 138662, 50, 1743, 116, 9, 993912, 199879, 331247});
   CHECK(outcome({{kCounter, ice_lake(kEnd)}}, 0.025) == Outcome{201, 18216, 24, 18, 68, 1349, 964798, 281850, 589331});
   CHECK(outcome({{kCounter, even}, {kCounter, shaking}, {kCounter, slow}}, 0.004) == Outcome{912, 73969, 618, 11, 169, 3231, 11980508, 257891, 569921});
