@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -711,6 +713,27 @@ TEST_CASE("the sampler's thread takes no signals, and the caller's stay as they 
   }
 }
 
+TEST_CASE("the sampler's thread has a name, as much of it as fits, and timers that are not put off") {
+  ChannelInfo channel = kPackage;
+  channel.source = "scripted_in_a_test";
+  std::string name;
+  int slack_ns = -1;
+  auto script = std::make_shared<Script>();
+  script->during_read = [&] {  // last by the sampler's thread, which has ended when they are looked at
+    char text[16];
+    ::pthread_getname_np(::pthread_self(), text, sizeof text);
+    name = text;
+    slack_ns = ::prctl(PR_GET_TIMERSLACK);
+  };
+  Sampler sampler(std::make_unique<ScriptedSource>(std::vector{channel}, script), 0, {});
+  sampler.start();
+  sampler.ask();
+  sampler.wait_in_step(soon());
+  sampler.stop();
+  CHECK(name == "pp-scripted_in_");
+  CHECK(slack_ns == 1);
+}
+
 TEST_CASE("the sampler runs on the CPU that reads its source cheapest") {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -758,6 +781,7 @@ TEST_CASE("a fork's child stops and destroys the sampler without hanging, and th
     if (child == 0) {
       ::signal(SIGALRM, SIG_DFL);
       ::alarm(10);
+      (void)bench.sampler->stats();
       bench.sampler->stop();
       bench.sampler.reset();
       ::_exit(0);

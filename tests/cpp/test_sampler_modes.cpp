@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -190,6 +191,7 @@ TEST_CASE("under SCHED_FIFO where that is asked for and allowed, else it says wh
     CHECK(bench.source->policy.load() == SCHED_FIFO);
   } catch (const Error& error) {
     CHECK(error.kind() == ErrorKind::kPermission);
+    CHECK(error.error() == EPERM);
     CHECK(error.remedy().find("CAP_SYS_NICE") != std::string::npos);
   }
   Bench ordinary;
