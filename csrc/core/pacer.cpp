@@ -371,7 +371,7 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
     return;
   }
   const std::int64_t first_ns = next_ns(pace, now_ns);
-  pace.expected_ns = from_ns > now_ns ? std::max(first_ns, next_ns(pace, from_ns + guard_ns)) : first_ns;
+  pace.expected_ns = from_ns > now_ns ? next_ns(pace, from_ns + guard_ns) : first_ns;
   pace.wake_ns = std::max(now_ns, pace.expected_ns - guard_ns);
   pace.is_next = pace.expected_ns == first_ns;
   pace.give_up_ns = pace.expected_ns + guard_ns + (pace.is_next ? period_ns / 2 : 10 * kMarginNs);
