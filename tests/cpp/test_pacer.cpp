@@ -495,6 +495,10 @@ TEST_CASE("the decisions are those that were measured when they were made") {
   CHECK(outcome({{kCounter, ice_lake(kEnd)}}, 0.025) == Outcome{201, 18216, 24, 18, 68, 1349, 964798, 281850, 589331});
   CHECK(outcome({{kCounter, even}, {kCounter, shaking}, {kCounter, slow}}, 0.004) == Outcome{912, 73969, 618, 11, 169, 3231, 11980508, 257891, 569921});
   CHECK(outcome({{kCounter, shaking}, {kCounter, ice_lake(kEnd)}}, 0.1) == Outcome{6146, 219641, 1684, 1717, 415, 52, 1973928, 211095, 445866});
+  CHECK(outcome({{kCounter, even}, {kCounter, ice_lake(kEnd)}}, 0.04) ==
+        Outcome{1096, 153025, 988, 42, 134, 2628, 2018606, 413089, 649597});
+  CHECK(outcome({{kCounter, uneven}, {kCounter, slow}, {kCounter, even}}, 0.005) ==
+        Outcome{755, 102179, 615, 10, 174, 3275, 11994012, 299460, 601548});
   CHECK(outcome({{kCounter, even}, {kCounter, shaking}, {kEnding, uneven}}, 0.05) == Outcome{1772, 112526, 1616, 0, 330, 2394, 2995193, 133574, 325897});
   CHECK(outcome({{kCounter, resting}, {kCounter, slow}}, 0.07) == Outcome{854, 128038, 215, 60, 43, 1345, 10962644, 430184, 1074809});
   CHECK(outcome({{kCounter, slow}}, 0.07, 0) == Outcome{322, 96385, 164, 7, 13, 6, 9998867, 135977, 370605});
