@@ -493,22 +493,31 @@ TEST_CASE("the decisions are those that were measured when they were made") {
   CHECK(outcome({{kCounter, uneven}}, 0.02) == Outcome{386, 75141, 198, 0, 152, 1397, 1001446, 108035, 2000});
   CHECK(outcome({{kCounter, ice_lake(kEnd)}}, 0.07) == Outcome{6834, 138662, 50, 1743, 116, 9, 993912, 199879, 331247});
   CHECK(outcome({{kCounter, ice_lake(kEnd)}}, 0.025) == Outcome{201, 18216, 24, 18, 68, 1349, 964798, 281850, 589331});
-  CHECK(outcome({{kCounter, even}, {kCounter, shaking}, {kCounter, slow}}, 0.004) == Outcome{912, 73969, 618, 11, 169, 3231, 11980508, 257891, 569921});
-  CHECK(outcome({{kCounter, shaking}, {kCounter, ice_lake(kEnd)}}, 0.1) == Outcome{6146, 219641, 1684, 1717, 415, 52, 1973928, 211095, 445866});
+  CHECK(outcome({{kCounter, even}, {kCounter, shaking}, {kCounter, slow}}, 0.004) ==
+        Outcome{912, 73969, 618, 11, 169, 3231, 11980508, 257891, 569921});
+  CHECK(outcome({{kCounter, shaking}, {kCounter, ice_lake(kEnd)}}, 0.1) ==
+        Outcome{6146, 219641, 1684, 1717, 415, 52, 1973928, 211095, 445866});
   CHECK(outcome({{kCounter, even}, {kCounter, ice_lake(kEnd)}}, 0.04) ==
         Outcome{1096, 153025, 988, 42, 134, 2628, 2018606, 413089, 649597});
   CHECK(outcome({{kCounter, uneven}, {kCounter, slow}, {kCounter, even}}, 0.005) ==
         Outcome{755, 102179, 615, 10, 174, 3275, 11994012, 299460, 601548});
-  CHECK(outcome({{kCounter, even}, {kCounter, shaking}, {kEnding, uneven}}, 0.05) == Outcome{1772, 112526, 1616, 0, 330, 2394, 2995193, 133574, 325897});
-  CHECK(outcome({{kCounter, resting}, {kCounter, slow}}, 0.07) == Outcome{854, 128038, 215, 60, 43, 1345, 10962644, 430184, 1074809});
+  CHECK(outcome({{kCounter, even}, {kCounter, shaking}, {kEnding, uneven}}, 0.05) ==
+        Outcome{1772, 112526, 1616, 0, 330, 2394, 2995193, 133574, 325897});
+  CHECK(outcome({{kCounter, resting}, {kCounter, slow}}, 0.07) ==
+        Outcome{854, 128038, 215, 60, 43, 1345, 10962644, 430184, 1074809});
   CHECK(outcome({{kCounter, slow}}, 0.07, 0) == Outcome{322, 96385, 164, 7, 13, 6, 9998867, 135977, 370605});
-  CHECK(outcome({{kCounter, grid(100 * kMilli, 0, kEnd)}}, 0.07, 100 * kMilli) == Outcome{202, 50545, 9, 1, 0, 3, 98951510, 1282229, 100000});
+  CHECK(outcome({{kCounter, grid(100 * kMilli, 0, kEnd)}}, 0.07, 100 * kMilli) ==
+        Outcome{202, 50545, 9, 1, 0, 3, 98951510, 1282229, 100000});
   CHECK(outcome({{kCounter, even}}, 0.07, 2 * kMilli) == Outcome{1903, 50773, 1857, 0, 47, 0, 1000019, 1965, 30325});
-  CHECK(outcome({{kCounter, grid(100 * kMicro, 3 * kMicro, kEnd)}}, 0.3) == Outcome{19474, 449362, 19219, 0, 328, 75, 99984, 1467, 29081});
-  CHECK(outcome({{kCounter, even}, {kCounter, uneven}}, 0.07, kMilli, 400'000) == Outcome{871, 173526, 728, 25, 538, 2334, 1962269, 248319, 613114});
+  CHECK(outcome({{kCounter, grid(100 * kMicro, 3 * kMicro, kEnd)}}, 0.3) ==
+        Outcome{19474, 449362, 19219, 0, 328, 75, 99984, 1467, 29081});
+  CHECK(outcome({{kCounter, even}, {kCounter, uneven}}, 0.07, kMilli, 400'000) ==
+        Outcome{871, 173526, 728, 25, 538, 2334, 1962269, 248319, 613114});
   CHECK(outcome({{kCounter, even}}, 0.07, kMilli, 3'000'000) == Outcome{543, 136643, 424, 0, 114, 905, 1000012, 2339, 20929});
   CHECK(outcome({{kStamped, even}, {kEstimate, {}}}, 0.07) == Outcome{3079, 54217, 60, 7, 0, 0, 999991, 2136, 130366});
-  CHECK(outcome({{kStamped, ice_lake(kEnd)}, {kCounter, shaking}, {kEnding, even}}, 0.05) == Outcome{3772, 148901, 1326, 4, 308, 968, 2989533, 231446, 462057});
-  CHECK(outcome({{kStamped, resting}, {kEstimate, {}}, {kEnding, {}}}, 0.07, kMilli, 200'000) == Outcome{2927, 90715, 17, 99, 8, 302, 999987, 1507, 257342});
+  CHECK(outcome({{kStamped, ice_lake(kEnd)}, {kCounter, shaking}, {kEnding, even}}, 0.05) ==
+        Outcome{3772, 148901, 1326, 4, 308, 968, 2989533, 231446, 462057});
+  CHECK(outcome({{kStamped, resting}, {kEstimate, {}}, {kEnding, {}}}, 0.07, kMilli, 200'000) ==
+        Outcome{2927, 90715, 17, 99, 8, 302, 999987, 1507, 257342});
 }
 #endif

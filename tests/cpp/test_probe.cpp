@@ -229,7 +229,8 @@ TEST_CASE("what happened far from both ends of an interval is told, by the model
   const std::int64_t start_ns = edges[2].t_ns;  // wraps are 20 edges apart
   const std::int64_t end_ns = edges[50].t_ns;
   Energy energy;
-  probe.energies(1, {&start_ns, 1}, {&end_ns, 1}, {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}, {&energy.flags, 1}});
+  probe.energies(1, {&start_ns, 1}, {&end_ns, 1},
+                 {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}, {&energy.flags, 1}});
   CHECK((energy.flags & kEdgeWrapped) != 0);
   CHECK(energy.upper < 1e3);
 }
