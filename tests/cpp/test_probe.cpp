@@ -154,7 +154,7 @@ TEST_CASE("watching and its end reach every sampler") {
   bench.probe->start();
   bench.until_reads(10);  // without an ask or a watch: one in four seconds
   bench.probe->unwatch();
-  bench.until_quiet(500);
+  bench.until_quiet(1'000);
 }
 
 TEST_CASE("what tracking has come to is told by channel") {

@@ -396,7 +396,7 @@ TEST_CASE("a mark wakes a quiet sampler and is filled in as soon as the edge aft
   bench.script->under_load(7);
   bench.sampler->start();
   const auto mark = bench.mark(now_ns());
-  REQUIRE(mark->wait_until(soon()));
+  REQUIRE(mark->wait_until(now_ns() + 3'000 * kMs));  // in four seconds it reads by itself
   REQUIRE(mark->is_done());
   const Mark::Slot& slot = mark->slots()[0];
   REQUIRE(slot.state == MarkState::kKnown);
@@ -434,6 +434,21 @@ TEST_CASE("many marks from many threads all settle, while the sampler goes to sl
   }
   for (auto& maker : makers) maker.join();
   CHECK(known.load() == 300);
+}
+
+TEST_CASE("what a mark knows of one channel stays while it waits for another, also when the ring has gone on") {
+  const Bench bench({kPackage, millijoules("dram-0")}, {.mode = Mode::kPoll, .period_ns = kMs / 50, .capacity = 1});
+  bench.script->under_load(1);
+  bench.sampler->start();
+  bench.script->fail(1, ReadStatus::kRetry, EIO);
+  const auto mark = bench.mark(now_ns(), 2);
+  const Ring& ring = *bench.sampler->ring(0);
+  const std::uint64_t wanted = ring.head() + 2 * ring.capacity();
+  const std::int64_t deadline_ns = soon();
+  while (ring.head() < wanted && !mark->is_done() && now_ns() < deadline_ns) bench.poll();
+  bench.script->count(1, 1'000);
+  REQUIRE(mark->wait_until(soon()));
+  CHECK(mark->slots()[0].state == MarkState::kKnown);
 }
 
 TEST_CASE("a mark before the first reading is outside") {
