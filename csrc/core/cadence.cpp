@@ -22,8 +22,7 @@ void Cadence::step(std::int64_t t_ns, bool consecutive) noexcept {
     }
     if (consecutive && !is_regular()) {
       pairs_ = std::min(pairs_ + 1, kWindow);
-      const double length = static_cast<double>(t_ns - last_ns());
-      period_ns_ = pairs_ == 1 ? length : period_ns_ + (length - period_ns_) / static_cast<double>(pairs_);
+      period_ns_ += (static_cast<double>(t_ns - last_ns()) - period_ns_) / static_cast<double>(pairs_);
     }
     number = steps_[newest_].number + passed;
   }

@@ -122,7 +122,6 @@ void Pacer::activate(std::int64_t now_ns) noexcept {
     pace.wake_ns = now_ns;
     pace.only_looked_at = pace.kind == Kind::kPlain || rests(pace);
     pace.give_up_ns = now_ns + patience_ns(pace);
-    pace.allowed_ns = std::max(pace.allowed_ns, now_ns - kCreditNs);
     if (!pace.only_looked_at && !is_slow(pace)) is_activating_ = true;
   }
   due_ns_ = 0;
@@ -143,12 +142,8 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
   bool is_bursting = false;
   for (std::size_t i = 0; i < paces_.size(); ++i) {
     Pace& pace = paces_[i];
-    if (sights[i].ended) {
-      pace.has_ended = true;
-      pace.is_waited_for = false;
-      pace.wake_ns = kNever;
-      continue;
-    }
+    pace.has_ended |= sights[i].ended;
+    if (pace.has_ended) continue;
     pace.hole_ns = std::max(pace.hole_ns, before_ns - before_last_ns);
     if (!pace.is_waited_for && pace.wake_ns <= before_ns) begin(pace, before_ns, at_once);
     const bool was_waited_for = pace.is_waited_for;
@@ -231,7 +226,7 @@ void Pacer::locate(Pace& pace, std::int64_t place_ns, bool is_tight) noexcept {
   const std::int64_t sightings = std::exchange(pace.sightings, 0);
   if (is_tight && std::exchange(pace.is_coarse, false)) pace.needs = Guard();  // from now on it can be shorter
   if (!cadence.is_learned() && !is_tight) pace.is_coarse = true;
-  if (cadence.is_learned() && !pace.is_coarse && pace.located_ns != 0) {
+  if (cadence.is_learned() && !pace.is_coarse) {
     const std::int64_t passed = std::llround(static_cast<double>(place_ns - pace.located_ns) / cadence.period_ns());
     const std::int64_t unseen = pace.is_unbroken ? 0 : passed - 1 - pace.late_since;
     if (unseen > 0) pace.skipped.add(static_cast<std::uint64_t>(unseen));
@@ -377,7 +372,7 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
     return;
   }
   const std::int64_t first_ns = next_ns(pace, now_ns);
-  pace.expected_ns = from_ns > now_ns ? std::max(first_ns, next_ns(pace, from_ns + guard_ns)) : first_ns;
+  pace.expected_ns = from_ns > now_ns ? next_ns(pace, from_ns + guard_ns) : first_ns;
   pace.wake_ns = std::max(now_ns, pace.expected_ns - guard_ns);
   pace.is_next = pace.expected_ns == first_ns;
   pace.give_up_ns = pace.expected_ns + guard_ns + (pace.is_next ? period_ns / 2 : 10 * kMarginNs);

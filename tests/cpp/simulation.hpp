@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "core/pacer.hpp"
@@ -25,10 +26,14 @@ class Simulation {
     std::vector<std::int64_t> error_ns;  // of each step that was located: our place for it less the truth
     std::vector<std::int64_t> gap_ns;    // of each time that it was seen to have moved
     std::uint64_t passed = 0;            // steps since the count began
+    bool is_stamped = false;
+    bool is_estimate = false;            // moves whenever it is read
+    std::int64_t ends_ns = INT64_MAX;
+    std::int64_t blurred_ns = 0;         // where its stamps are placed
   };
 
   Simulation(Pacer& the_pacer, std::vector<Steps> steps) : pacer(the_pacer) {
-    for (Steps& each : steps) counters.push_back({std::move(each), 0, {}, {}, 0});
+    for (Steps& each : steps) counters.emplace_back().steps = std::move(each);
   }
 
   // How late the thread wakes: as on a virtual machine, with a tail.
@@ -36,6 +41,7 @@ class Simulation {
     const auto usual = static_cast<std::int64_t>(20'000 + random() % 6'000);
     return random() % 100 == 0 ? usual + static_cast<std::int64_t>(random() % 200'000) : usual;
   };
+  std::function<std::int64_t()> between_polls_ns = [] { return 50; };
   std::int64_t read_ns = 700;
   std::int64_t wake_cpu_ns = 16'000;  // CPU time of going to sleep and waking up
   bool hurry = false;
@@ -52,13 +58,20 @@ class Simulation {
       cpu += read_ns + 50;
       due = pacer.polled(before, now, sights);
       if (due == Pacer::kPlan) due = pacer.plan(now, cpu, hurry);
-      now += 50;
+      now += between_polls_ns();
       if (due > now) {
         now = due + latency_ns();
         cpu += wake_cpu_ns;
         ++sleeps;
       }
     }
+  }
+
+  // While the sampler sleeps: some time before it would have woken.
+  void come_in_a_hurry() {
+    now = std::max(polled + read_ns, now - kMilli / 2);
+    due = pacer.hurry(now);
+    now = std::max(now, due + latency_ns());
   }
 
   void begin_count() {
@@ -105,13 +118,20 @@ class Simulation {
     return static_cast<double>(*middle) * 1e-3;
   }
 
-  Sight look(Counter& counter, std::int64_t before) const {
+  Sight look(Counter& counter, std::int64_t before) {
     const std::int64_t read_at = before + read_ns / 2;
+    if (read_at >= counter.ends_ns) return {.ended = true};
+    if (counter.is_estimate) return {.stepped = true, .t_ns = now, .gap_ns = now - polled};
     std::size_t at = counter.seen;
     while (at < counter.steps.size() && counter.steps[at] <= read_at) ++at;
     Sight sight;
     if (at == counter.seen) return sight;
     sight = {.stepped = true, .t_ns = now, .gap_ns = now - polled};
+    if (counter.is_stamped) {
+      // As StampMap does: as well as the polls saw it, or as the last one that was seen well and the drift since.
+      counter.blurred_ns = std::min(counter.blurred_ns + 1'200, sight.gap_ns);
+      sight = {.stepped = true, .t_ns = counter.steps[at - 1] + counter.blurred_ns / 2, .gap_ns = counter.blurred_ns};
+    }
     counter.passed += at - counter.seen;
     counter.gap_ns.push_back(sight.gap_ns);
     if (at == counter.seen + 1 && sight.gap_ns <= pacer.tight_ns()) {

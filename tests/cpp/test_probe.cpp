@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cmath>
@@ -48,6 +49,28 @@ struct Bench {
       while (probe->channel_stats(channel).edges < count && now_ns() < deadline_ns) std::this_thread::yield();
       REQUIRE(probe->channel_stats(channel).edges >= count);
     }
+  }
+
+  // Until that is so for both sources.
+  template <typename Condition>
+  void until(Condition&& condition) const {
+    const std::int64_t deadline_ns = soon();
+    for (const auto& script : {first, second}) {
+      while (!condition(*script) && now_ns() < deadline_ns) ::usleep(100);
+      REQUIRE(now_ns() < deadline_ns);
+    }
+  }
+  void until_reads(std::uint64_t more) const {
+    const std::uint64_t wanted = std::max(first->reads_so_far(), second->reads_so_far()) + more;
+    until([wanted](Script& script) { return script.reads_so_far() >= wanted; });
+  }
+  // Until neither is read for so long.
+  void until_quiet(unsigned milliseconds) const {
+    until([milliseconds](Script& script) {
+      const std::uint64_t before = script.reads_so_far();
+      ::usleep(milliseconds * 1'000);
+      return script.reads_so_far() == before;
+    });
   }
 
   [[nodiscard]] Energy energy(std::size_t channel, std::int64_t start_ns, std::int64_t end_ns) const {
@@ -110,6 +133,39 @@ TEST_CASE("energy, edges and statistics are those of the channel that was asked 
     CHECK(bench.probe->channel_stats(channel).edges == edges.size());
   }
   CHECK(bench.probe->sampler_stats(1).polls == bench.second->reads_so_far());
+  CHECK(bench.probe->lease_newest(0, 5).edges().size() == 5);
+}
+
+TEST_CASE("asks, their ends and modes reach every sampler") {
+  const Bench bench({.mode = Mode::kPoll, .period_ns = kHour});
+  bench.probe->start();
+  bench.probe->set_mode(Mode::kPoll, kMs / 10);
+  bench.probe->ask();
+  bench.until_reads(10);
+  bench.probe->release();
+  bench.until_quiet(20);
+  bench.probe->ask_until(now_ns() + kHour);
+  bench.until_reads(10);
+}
+
+TEST_CASE("watching and its end reach every sampler") {
+  const Bench bench;
+  bench.probe->watch(now_ns() - 3'200 * kMs);  // looks after a tenth of a second and ever a little more
+  bench.probe->start();
+  bench.until_reads(10);  // without an ask or a watch: one in four seconds
+  bench.probe->unwatch();
+  bench.until_quiet(1'000);
+}
+
+TEST_CASE("what tracking has come to is told by channel") {
+  const Bench bench(SamplerOptions{});
+  std::uint64_t count = 0;  // of the reading thread
+  bench.first->during_read = [&] { bench.first->count(0, ++count); };
+  bench.probe->start();
+  bench.probe->ask();
+  bench.until([&](Script&) { return bench.probe->pace_stats(0).caught > 0; });
+  CHECK(bench.probe->pace_stats(1).caught == 0);
+  bench.probe->stop();
 }
 
 TEST_CASE("no question at all is no error") {
@@ -129,6 +185,7 @@ TEST_CASE("an interval that ends before it starts is named") {
     CHECK(error.kind() == ErrorKind::kBadArgument);
     CHECK(std::strstr(error.what(), "interval 2") != nullptr);
   }
+  CHECK(bench.refusal(0, 6, 5) == ErrorKind::kBadArgument);
 }
 
 TEST_CASE("what lies before the first reading or behind the newest edge is refused, never zero") {
@@ -144,8 +201,38 @@ TEST_CASE("what lies before the first reading or behind the newest edge is refus
   const std::int64_t last_ns = last_answerable_ns(edges);
   CHECK(bench.refusal(0, first_ns - 1, last_ns) == ErrorKind::kOutOfRange);
   CHECK(bench.refusal(0, first_ns, last_ns + 1) == ErrorKind::kOutOfRange);
+  CHECK_THROWS_WITH_AS((void)bench.energy(0, first_ns - 2'500'000, last_ns),
+                       doctest::Contains("starts 2.500 ms before the first reading"), Error);
   CHECK(bench.refusal(0, now_ns() + kHour, now_ns() + 2 * kHour) == ErrorKind::kOutOfRange);
   CHECK(bench.energy(0, first_ns, last_ns).joules > 0.0);
+}
+
+TEST_CASE("what happened far from both ends of an interval is told, by the model of its own channel") {
+  ChannelInfo coarse = millijoules("package-0");
+  coarse.quantum_joules = 1e6;
+  ChannelInfo wrapping = millijoules("package-1");
+  wrapping.modulus = 1'000;
+  auto script = std::make_shared<Script>();
+  script->modulus = 1'000;
+  std::vector<std::unique_ptr<Source>> sources;
+  sources.push_back(std::make_unique<ScriptedSource>(std::vector{coarse, wrapping}, script));
+  Probe probe(std::move(sources), {.mode = Mode::kPoll, .period_ns = kMs / 10});
+  script->under_load(50);
+  probe.start();
+  probe.ask();
+  const std::int64_t deadline_ns = soon();
+  while (probe.channel_stats(1).edges < 60 && now_ns() < deadline_ns) ::usleep(100);
+  probe.stop();
+  const Lease lease = probe.lease_newest(1, UINT64_MAX);
+  const auto edges = lease.edges();
+  REQUIRE(edges.size() >= 60);
+  const std::int64_t start_ns = edges[2].t_ns;  // wraps are 20 edges apart
+  const std::int64_t end_ns = edges[50].t_ns;
+  Energy energy;
+  probe.energies(1, {&start_ns, 1}, {&end_ns, 1},
+                 {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}, {&energy.flags, 1}});
+  CHECK((energy.flags & kEdgeWrapped) != 0);
+  CHECK(energy.upper < 1e3);
 }
 
 TEST_CASE("a single edge answers nothing, even when a value is never old") {
@@ -206,6 +293,8 @@ TEST_CASE("a channel that was never read is out of range") {
   } catch (const Error& error) {
     CHECK(error.kind() == ErrorKind::kOutOfRange);
   }
+  CHECK(probe.channel_stats(0).retries == 0);
+  CHECK(probe.channel_stats(1).retries == 1);
 }
 
 TEST_CASE("a mark has one slot per channel, of all samplers") {

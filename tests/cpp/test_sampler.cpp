@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -166,7 +168,9 @@ TEST_CASE("asking wakes a quiet sampler, once") {
   bench.sampler->start();
   const std::uint64_t reads = bench.script->reads_so_far();
   bench.sampler->ask();
-  bench.first_poll();
+  const std::int64_t deadline_ns = now_ns() + 3'000 * kMs;  // in four seconds it comes by itself
+  bench.sampler->wait_in_step(deadline_ns);
+  CHECK(now_ns() < deadline_ns);
   CHECK(bench.script->reads_so_far() == reads + 1);
   bench.sampler->ask();
   bench.first_poll();  // in step already: returns at once, an hour before the next tick
@@ -392,7 +396,7 @@ TEST_CASE("a mark wakes a quiet sampler and is filled in as soon as the edge aft
   bench.script->under_load(7);
   bench.sampler->start();
   const auto mark = bench.mark(now_ns());
-  REQUIRE(mark->wait_until(soon()));
+  REQUIRE(mark->wait_until(now_ns() + 3'000 * kMs));  // in four seconds it reads by itself
   REQUIRE(mark->is_done());
   const Mark::Slot& slot = mark->slots()[0];
   REQUIRE(slot.state == MarkState::kKnown);
@@ -430,6 +434,21 @@ TEST_CASE("many marks from many threads all settle, while the sampler goes to sl
   }
   for (auto& maker : makers) maker.join();
   CHECK(known.load() == 300);
+}
+
+TEST_CASE("what a mark knows of one channel stays while it waits for another, also when the ring has gone on") {
+  const Bench bench({kPackage, millijoules("dram-0")}, {.mode = Mode::kPoll, .period_ns = kMs / 50, .capacity = 1});
+  bench.script->under_load(1);
+  bench.sampler->start();
+  bench.script->fail(1, ReadStatus::kRetry, EIO);
+  const auto mark = bench.mark(now_ns(), 2);
+  const Ring& ring = *bench.sampler->ring(0);
+  const std::uint64_t wanted = ring.head() + 2 * ring.capacity();
+  const std::int64_t deadline_ns = soon();
+  while (ring.head() < wanted && !mark->is_done() && now_ns() < deadline_ns) bench.poll();
+  bench.script->count(1, 1'000);
+  REQUIRE(mark->wait_until(soon()));
+  CHECK(mark->slots()[0].state == MarkState::kKnown);
 }
 
 TEST_CASE("a mark before the first reading is outside") {
@@ -593,6 +612,10 @@ TEST_CASE("a channel whose values may be older than an edge can say is refused")
   ChannelInfo slow = kPackage;
   slow.stale_ns = 3000 * kMs;
   CHECK_THROWS_AS(Bench({slow}), Error);
+  slow.stale_ns = -1;
+  CHECK_THROWS_AS(Bench({slow}), Error);
+  slow.stale_ns = 2000 * kMs;
+  CHECK_NOTHROW(Bench({slow}));
 }
 
 TEST_CASE("a source without channels is refused") { CHECK_THROWS_AS(Bench({}), Error); }
@@ -634,6 +657,7 @@ TEST_CASE("statistics add up: every poll is in the histogram of readings, and CP
   CHECK(stats.polls == bench.script->reads_so_far());
   CHECK(std::accumulate(stats.read_ns.begin(), stats.read_ns.end(), std::uint64_t{0}) == stats.polls);
   CHECK(std::accumulate(stats.wakeup_ns.begin(), stats.wakeup_ns.end(), std::uint64_t{0}) == stats.polls - 1);
+  CHECK(stats.wakeup_ns[0] >= 1);  // the first, which is due when it is asked for
   CHECK(stats.cpu_ns > 0);
   CHECK(bench.sampler->channel_stats(0).edges == bench.sampler->ring(0)->head());
 }
@@ -706,6 +730,27 @@ TEST_CASE("the sampler's thread takes no signals, and the caller's stay as they 
   }
 }
 
+TEST_CASE("the sampler's thread has a name, as much of it as fits, and timers that are not put off") {
+  ChannelInfo channel = kPackage;
+  channel.source = "scripted_in_a_test";
+  std::string name;
+  int slack_ns = -1;
+  auto script = std::make_shared<Script>();
+  script->during_read = [&] {  // last by the sampler's thread, which has ended when they are looked at
+    char text[16];
+    ::pthread_getname_np(::pthread_self(), text, sizeof text);
+    name = text;
+    slack_ns = ::prctl(PR_GET_TIMERSLACK);
+  };
+  Sampler sampler(std::make_unique<ScriptedSource>(std::vector{channel}, script), 0, {});
+  sampler.start();
+  sampler.ask();
+  sampler.wait_in_step(soon());
+  sampler.stop();
+  CHECK(name == "pp-scripted_in_");
+  CHECK(slack_ns == 1);
+}
+
 TEST_CASE("the sampler runs on the CPU that reads its source cheapest") {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -753,6 +798,7 @@ TEST_CASE("a fork's child stops and destroys the sampler without hanging, and th
     if (child == 0) {
       ::signal(SIGALRM, SIG_DFL);
       ::alarm(10);
+      (void)bench.sampler->stats();
       bench.sampler->stop();
       bench.sampler.reset();
       ::_exit(0);
