@@ -166,6 +166,7 @@ TEST_CASE("a stopped sampler can be started again, and its CPU time goes on from
 TEST_CASE("asking wakes a quiet sampler, once") {
   const Bench bench({kPackage}, {.mode = Mode::kPoll, .period_ns = kHour});
   bench.sampler->start();
+  ::usleep(50'000);  // asleep
   const std::uint64_t reads = bench.script->reads_so_far();
   bench.sampler->ask();
   const std::int64_t deadline_ns = now_ns() + 3'000 * kMs;  // in four seconds it comes by itself
@@ -395,6 +396,7 @@ TEST_CASE("a mark wakes a quiet sampler and is filled in as soon as the edge aft
   const Bench bench({kPackage}, {.mode = Mode::kPoll, .period_ns = kMs / 10});
   bench.script->under_load(7);
   bench.sampler->start();
+  ::usleep(50'000);  // asleep
   const auto mark = bench.mark(now_ns());
   REQUIRE(mark->wait_until(now_ns() + 3'000 * kMs));  // in four seconds it reads by itself
   REQUIRE(mark->is_done());
