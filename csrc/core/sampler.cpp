@@ -134,7 +134,7 @@ void Sampler::stop() noexcept {
   wake();
   thread_->join();
   thread_.reset();
-  fill_marks(now_ns(), true);  // what was added after the thread's last look: late
+  fill_marks(now_ns(), true);  // late
 }
 
 void Sampler::ask() noexcept {
@@ -261,7 +261,6 @@ void Sampler::run() noexcept {
     }
   }
   in_step_.store(0, std::memory_order_seq_cst);  // whoever comes after the next start() waits for that
-  fill_marks(now_ns(), true);
   cpu_ns_before_ += thread_cpu_ns();  // stop() holds the mutex meanwhile and joins
 }
 

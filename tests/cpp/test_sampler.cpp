@@ -263,23 +263,29 @@ namespace {
 // Moves at each reading, says when it was read on a clock of its own, and comes back late from each tenth.
 class HeldUp : public Source {
  public:
-  HeldUp() { channels_.push_back(kPackage); }
+  explicit HeldUp(bool before) : before_(before) { channels_.push_back(kPackage); }
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept override { return channels_; }
   void read(std::span<Reading> out) noexcept override {
-    out[0] = {.count = ++reads, .clock_ns = static_cast<std::uint64_t>(now_ns() - kEpoch)};
-    if (reads % 10 == 0) ::usleep(3'000);
+    const bool is_held_up = ++reads % 10 == 0;
+    if (is_held_up && before_) ::usleep(3'000);
+    out[0] = {.count = reads, .clock_ns = static_cast<std::uint64_t>(now_ns() - kEpoch)};
+    if (is_held_up && !before_) ::usleep(3'000);
   }
   static constexpr std::int64_t kEpoch = 1'000'000'000;
   std::uint64_t reads = 0;
 
  private:
+  bool before_;
   std::vector<ChannelInfo> channels_;
 };
 
 }  // namespace
 
-TEST_CASE("a thread that is held up after the reading does not blur when the counter was read") {
-  Sampler sampler(std::make_unique<HeldUp>(), 0, {.mode = Mode::kPoll, .period_ns = kMs / 5});
+TEST_CASE("a thread that is held up before or after the reading does not blur when the counter was read") {
+  bool before = false;
+  SUBCASE("before") { before = true; }
+  SUBCASE("after") {}
+  Sampler sampler(std::make_unique<HeldUp>(before), 0, {.mode = Mode::kPoll, .period_ns = kMs / 5});
   sampler.start();
   sampler.ask();
   while (sampler.stats().polls < 200) ::usleep(1000);
@@ -290,10 +296,10 @@ TEST_CASE("a thread that is held up after the reading does not blur when the cou
   for (const Edge& edge : lease.edges()) {
     const bool is_slow = std::lround(edge.joules * 1e3) % 10 == 9;  // the total begins at the first reading
     slow += is_slow;
-    blurred += is_slow && edge.gap_ns > 3 * kMs;
+    blurred += is_slow && (before ? edge.read_ns : edge.gap_ns) > 3 * kMs;
   }
   CHECK(slow >= 10);
-  CHECK(blurred <= slow / 2);  // all of them, if the way back counted
+  CHECK(blurred <= slow / 2);  // all of them, if the way there or back counted
 }
 
 TEST_CASE("wraps and resets are counted, flagged and kept apart") {
@@ -634,17 +640,21 @@ TEST_CASE("ticks that were missed are counted, and the edge after them is late")
   script->readings.resize(1);
   script->under_load(1);
   Sampler sampler(std::make_unique<ScriptedSource>(std::vector{kPackage}, script), 0, {.mode = Mode::kPoll, .period_ns = kMs});
+  const std::int64_t began_ns = now_ns();
   sampler.start();
   sampler.ask();
-  while (slow_reads.load() < 6) poll(sampler);
+  while (slow_reads.load() < 30) poll(sampler);
   sampler.stop();
   const SamplerStats stats = sampler.stats();
   CHECK(stats.missed_ticks >= 4);
+  CHECK(stats.polls + stats.missed_ticks <= static_cast<std::uint64_t>((now_ns() - began_ns) / kMs + 3));  // each tick once
   const Lease lease = sampler.ring(0)->lease();
   const auto edges = lease.edges();
   REQUIRE(edges.size() >= 4);
   CHECK(edges[2].read_ns >= 5 * kMs);
   CHECK((edges[3].flags & kEdgeLate) != 0);
+  const auto late = std::count_if(edges.begin(), edges.end(), [](const Edge& edge) { return (edge.flags & kEdgeLate) != 0; });
+  CHECK(static_cast<std::uint64_t>(late) <= stats.missed_ticks);  // a gap of a period is what polling means
 }
 
 TEST_CASE("statistics add up: every poll is in the histogram of readings, and CPU time was used") {
