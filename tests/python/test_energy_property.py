@@ -528,7 +528,8 @@ def test_samplers_find_the_truth_within_their_bounds(
 ) -> None:
     load, channel, faults = script
     rng = np.random.default_rng(seed)
-    start_ns = pp.now_ns() + 50 * MS  # the first reading must be a good one
+    # The first reading must be a good one, and a sanitizer takes 90 ms to check a long script.
+    start_ns = pp.now_ns() + 300 * MS
     history = 0.01 if holds_view else 1.0
     with pp.Probe(sources=pp.replay([channel], faults, start_ns=start_ns), period=period, history=history) as probe:
         while pp.now_ns() < start_ns:
