@@ -110,7 +110,7 @@ def compare(
     _check_functions(f=f, g=g)
     _check_numbers(seconds=seconds, margin=margin, baseline=baseline or None)
     need("scipy", "compare()")
-    from .statistics import paired, without_ratio
+    from .statistics import paired, paired_net
 
     with _running(probe, channels, sources, strict) as (running, names):
         session = Session(running, names, baseline)
@@ -123,10 +123,9 @@ def compare(
     joules = paired(first.joules[:, -1], second.joules[:, -1], margin)
     one, other = first.benchmark(), second.benchmark()
     net = None
-    if first.net is not None and second.net is not None:
-        net = paired(first.net[:, -1], second.net[:, -1], margin)
-        if not all(each.total.net and each.total.net.low > 0.0 for each in (one, other)):
-            net = without_ratio(net)
+    if session.baseline is not None:
+        idle = session.baseline.watts["total"]
+        net = paired_net(first.joules[:, -1], first.seconds, second.joules[:, -1], second.seconds, idle, margin)
     return Comparison(
         first=one,
         second=other,

@@ -94,9 +94,40 @@ class Paired:
         }
 
 
-def without_ratio(found: Paired) -> Paired:
-    """For values that may both be 0: only their difference means anything."""
-    return replace(found, ratio=UNKNOWN, is_equivalent=False, smallest_effect=math.nan)
+def paired_net(
+    first: Values, first_seconds: Values, second: Values, second_seconds: Values, idle: Interval, margin: float
+) -> Paired:
+    """`paired` of what is left of joules above idling, as sure as it is whatever within its interval idling takes.
+
+    The watts of idling are not measured anew for each run, so that their error does not show in the scatter of the runs:
+    of two functions that take nothing beyond it, the longer one would seem to take more. Where one of the two may be 0, only
+    the difference means anything, and the rest is NaN.
+    """
+
+    def nets(watts: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        return (
+            np.asarray(first) - watts * np.asarray(first_seconds),
+            np.asarray(second) - watts * np.asarray(second_seconds),
+        )
+
+    # Both the difference and the ratio rise or fall steadily with the watts: the ends of their interval are enough.
+    found = [paired(*nets(watts), margin) for watts in (idle.value, idle.low, idle.high)]
+    together = replace(
+        found[0],
+        difference=_hull([each.difference for each in found]),
+        ratio=_hull([each.ratio for each in found]),
+        is_equivalent=all(each.is_equivalent for each in found),
+        smallest_effect=float(np.max([each.smallest_effect for each in found])),
+    )
+    if all(mean(values).low > 0.0 for values in nets(idle.high)):
+        return together
+    return replace(together, ratio=UNKNOWN, is_equivalent=False, smallest_effect=math.nan)
+
+
+def _hull(intervals: Sequence[Interval]) -> Interval:
+    """The value of the first, and all that lies in any of them; NaN where one does not end."""
+    low, high = np.min([each.low for each in intervals]), np.max([each.high for each in intervals])
+    return Interval(intervals[0].value, float(low), float(high))
 
 
 def paired(first: Values, second: Values, margin: float) -> Paired:
@@ -141,11 +172,13 @@ def _ratio(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Interval:
 def _root(function: Callable[[float], float], begin: float, direction: float) -> float:
     """Where the function, on its way from `begin`, changes its sign."""
     at_begin = function(begin)
+    if at_begin * direction <= 0.0:  # there already; beyond it only by rounding
+        return begin
     step = 1e-6 * max(1.0, abs(begin))
     while step < _FURTHEST_RATIO:
         end = begin + direction * step
         if at_begin * function(end) <= 0.0:
-            return float(optimize.brentq(function, begin, end, xtol=1e-12)) if at_begin else begin
+            return float(optimize.brentq(function, begin, end, xtol=1e-12))
         step *= 2.0
     return math.nan
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..interval import Interval, finite
 from ..percall import TOTAL, verdict
-from ..statistics import mean, outliers, paired, trend, without_ratio
+from ..statistics import mean, outliers, paired, paired_net, trend
 from .bench_runs import Benched, Series
 from .result import SCHEMA, refusals_as_data
 
@@ -110,10 +110,7 @@ def _against(record: Record, first: Record, name: str, margin: float, baseline: 
     gross = paired(joules, other_joules, margin)
     net = None
     if baseline is not None:
-        watts = baseline.watts[TOTAL].value
-        net = paired(joules - watts * np.array(seconds), other_joules - watts * np.array(other_seconds), margin)
-        if not all(_known(each["total"]["net_joules"]["low"]) > 0.0 for each in (record, first)):
-            net = without_ratio(net)
+        net = paired_net(joules, seconds, other_joules, other_seconds, baseline.watts[TOTAL], margin)
     return {
         "joules": gross.to_dict(),
         "net_joules": net.to_dict() if net else None,

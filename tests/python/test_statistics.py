@@ -8,12 +8,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from powerprobe.interval import Interval
-from powerprobe.statistics import Paired, mean, outliers, paired, trend
+from powerprobe.statistics import Paired, mean, outliers, paired, paired_net, trend
 
 positive = st.floats(0.1, 1e3)
 samples = st.lists(positive, min_size=2, max_size=30)
@@ -136,6 +136,9 @@ def test_runs_without_any_scatter_need_no_distribution() -> None:
     same = paired([2.0] * 5, [2.0] * 5, 0.01)
     assert (same.is_equivalent, same.is_different, same.smallest_effect) == (True, False, 0.0)
     assert same.ratio == Interval(1.0, 1.0, 1.0)
+    rounded = paired([25.0 - 2 * 1.35546875] * 3, [2.0 - 1.35546875] * 3, 0.01)  # the mean is not quite that of the runs
+    assert rounded.ratio.low == pytest.approx(rounded.ratio.high)
+
     more = paired([3.0] * 5, [2.0] * 5, 0.01)
     assert (more.is_equivalent, more.is_different, more.ratio.value) == (False, True, 1.5)
 
@@ -168,3 +171,52 @@ def test_outliers_are_runs_far_above_the_rest() -> None:
     assert outliers(values) == 0
     assert outliers([*values, 12.0, 15.0, 1.0]) == 2
     assert outliers([1.0] * 20) == 0
+
+
+@settings(deadline=None)  # scipy's first power of a test takes its time
+@given(pairs, st.floats(0.0, 50.0))
+def test_above_a_baseline_that_is_known_for_certain_a_comparison_is_that_of_the_rest(
+    values: list[tuple[float, float]], watts: float
+) -> None:
+    a, b = (np.array(each) for each in zip(*values, strict=True))
+    idle = Interval(watts, watts, watts)
+    found = paired_net(a + 2.0 * watts, np.full(a.size, 2.0), b + watts, np.ones(b.size), idle, 0.05)
+    rest = paired(a, b, 0.05)
+
+    assert found.difference.value == pytest.approx(rest.difference.value, abs=1e-6)
+    assert found.difference.high == pytest.approx(rest.difference.high, abs=1e-6)
+    if math.isfinite(found.ratio.value):
+        assert found.ratio.value == pytest.approx(rest.ratio.value, rel=1e-3)
+
+
+@settings(deadline=None)  # scipy's first power of a test takes its time
+@given(pairs, st.floats(0.0, 5.0), st.floats(0.0, 5.0))
+def test_what_is_not_known_of_the_baseline_is_not_known_of_a_comparison(
+    values: list[tuple[float, float]], below: float, above: float
+) -> None:
+    a, b = (np.array(each) for each in zip(*values, strict=True))
+    seconds = (np.full(a.size, 2.0), np.full(b.size, 1.0))
+    sure, unsure = (
+        paired_net(a + 20.0, seconds[0], b + 10.0, seconds[1], idle, 0.05)
+        for idle in (Interval(10.0, 10.0, 10.0), Interval(10.0, 10.0 - below, 10.0 + above))
+    )
+
+    assert unsure.difference.low == pytest.approx(sure.difference.low - above, abs=1e-6)
+    assert unsure.difference.high == pytest.approx(sure.difference.high + below, abs=1e-6)
+    assert sure.is_equivalent or not unsure.is_equivalent
+    if math.isfinite(unsure.ratio.value):
+        assert unsure.ratio.low <= sure.ratio.low <= sure.ratio.high <= unsure.ratio.high
+        assert (unsure.ratio.low > 1.0 or unsure.ratio.high < 1.0) == unsure.is_different
+
+
+def test_of_what_takes_no_more_than_idling_the_longer_does_not_take_more() -> None:
+    # Each run is exact, but the baseline is a percent too low: all that the runs seem to take beyond it is its error.
+    noise = np.random.default_rng(1).normal(0.0, 1e-6, (2, 20))
+    first, second = 30.0 + noise[0], 90.0 + noise[1]
+    found = paired_net(first, np.full(20, 1.0), second, np.full(20, 3.0), Interval(29.7, 29.3, 30.1), 0.05)
+
+    assert not found.is_different
+    assert found.difference.low <= 0.0 <= found.difference.high
+    assert math.isnan(found.ratio.value)
+    assert math.isnan(found.smallest_effect)
+    assert not found.is_equivalent
