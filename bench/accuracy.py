@@ -71,8 +71,6 @@ def region_error(quick: bool) -> Iterator[Row]:
     """Three rows for each length, load and kind of counter: ours, and what others would have."""
     rounds = 2 if quick else 12
     for steps, case in STEPS.items():
-        if steps == "metronome":  # no different from 20 us of jitter, but that a region of 1 ms is always one step long
-            continue
         of_all: list[dict[str, float]] = []
         for load in LOADS:
             _, figures = native.lines(f"{load}-{steps}", rounds)

@@ -3,12 +3,12 @@
 // microsecond for a small share of a core. A state machine without a clock and a thread: it is told what each poll saw and says
 // when the next one is due.
 //
-// Each channel is waited for on its own: the pacer wakes a guard before its next expected step and polls without a pause until it
-// comes (a *burst*; whatever else steps meanwhile is seen as well). The guard is as long as all but a few of the last wake-ups
-// needed, late thread and early step together, as far as that pays. Every burst is paid for from the channel's share of the CPU budget; while that is
-// overdrawn its steps are let pass, so that it catches every n-th. Where that would be few of them, because nobody can tell when
-// they come, it polls with pauses instead, as short as the budget allows: every step seen to a tenth of a millisecond is worth
-// more than every eighth seen to a microsecond. Being late costs accuracy, never energy.
+// Each channel is waited for on its own: the pacer wakes a guard before its next expected step and polls without a pause until
+// it comes (a *burst*; whatever else steps meanwhile is seen as well). The guard is as long as all but a few of the last
+// wake-ups needed, late thread and early step together, as far as that pays. Every burst is paid for from the channel's share of
+// the CPU budget; while that is overdrawn its steps are let pass, so that it catches every n-th. Where that would be few of them,
+// because nobody can tell when they come, it polls with pauses instead, as short as the budget allows: every step seen to a
+// tenth of a millisecond is worth more than every eighth seen to a microsecond. Being late costs accuracy, never energy.
 #pragma once
 
 #include <array>
