@@ -41,6 +41,10 @@ class ChannelInfo:
     @property
     def core(self) -> int: ...
     @property
+    def gpu(self) -> int: ...  # in the order of NVML; -1: none
+    @property
+    def reading(self) -> str: ...  # of power readings: "instant" or "average"; "": a counter
+    @property
     def parent(self) -> str: ...  # "": a root
     @property
     def provenance(self) -> str: ...  # "measured", "integrated", "estimated"
@@ -62,6 +66,22 @@ class ChannelInfo:
     def filtered(self) -> bool: ...  # blurred by the processor on purpose (Intel's energy filter)
     @property
     def cpu(self) -> int: ...  # -1: any
+    @property
+    def window_ns(self) -> int: ...  # that a power reading is the mean of; 0: not known, or a counter
+    @property
+    def spill_joules(self) -> float: ...  # each end of an interval can have so much of its surroundings
+    @property
+    def blind_joules(self) -> float: ...  # the sensor can miss so much in each update period
+    @property
+    def uuid(self) -> str: ...
+    @property
+    def pci(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def instances(self) -> list[str]: ...  # UUIDs of MIG instances
+    @property
+    def speed(self) -> float: ...  # orders boards as CUDA does; 0: not known
     @property
     def low_watts(self) -> float: ...
     @property
@@ -112,6 +132,7 @@ def survey(
     sys: str | os.PathLike[str] = "/sys",
     dev: str | os.PathLike[str] = "/dev",
     proc: str | os.PathLike[str] = "/proc",
+    nvml: str = "libnvidia-ml.so.1",
 ) -> Survey: ...
 def command_energy(cpu_seconds: float, proc: str | os.PathLike[str] = "/proc") -> tuple[float, float, float]:
     """joules, lower, upper: what the model of the source cpu_model gives for so much CPU time of one command."""

@@ -42,6 +42,7 @@ const char* reason(MarkState state) {
 const char* text(ReadStatus health) {
   switch (health) {
     case ReadStatus::kOk:
+    case ReadStatus::kNoNews:
       return "ok";
     case ReadStatus::kRetry:
       return "retrying";

@@ -33,6 +33,8 @@ void bind_channel(py::module_& m) {
       .def_readonly("package", &ChannelInfo::package)
       .def_readonly("die", &ChannelInfo::die)
       .def_readonly("core", &ChannelInfo::core)
+      .def_readonly("gpu", &ChannelInfo::gpu)
+      .def_readonly("reading", &ChannelInfo::reading)
       .def_readonly("parent", &ChannelInfo::parent)
       .def_property_readonly("provenance", [](const ChannelInfo& c) { return text(c.provenance); })
       .def_readonly("joules_per_count", &ChannelInfo::joules_per_count)
@@ -44,6 +46,14 @@ void bind_channel(py::module_& m) {
       .def_property_readonly("stamped", [](const ChannelInfo& c) { return c.stamp_tick_ns > 0.0; })
       .def_readonly("filtered", &ChannelInfo::filtered)
       .def_readonly("cpu", &ChannelInfo::cpu)
+      .def_readonly("window_ns", &ChannelInfo::window_ns)
+      .def_readonly("spill_joules", &ChannelInfo::spill_joules)
+      .def_readonly("blind_joules", &ChannelInfo::blind_joules)
+      .def_readonly("uuid", &ChannelInfo::uuid)
+      .def_readonly("pci", &ChannelInfo::pci)
+      .def_readonly("model", &ChannelInfo::model)
+      .def_readonly("instances", &ChannelInfo::instances)
+      .def_readonly("speed", &ChannelInfo::speed)
       .def_readonly("low_watts", &ChannelInfo::low_watts)
       .def_readonly("high_watts", &ChannelInfo::high_watts)
       .def_readonly("formula", &ChannelInfo::formula)
@@ -75,11 +85,12 @@ void bind_sources(py::module_& m) {
   m.def(
       "survey",
       [](const std::vector<std::string>& sources, bool estimate, const std::filesystem::path& sys,
-         const std::filesystem::path& dev, const std::filesystem::path& proc) {
+         const std::filesystem::path& dev, const std::filesystem::path& proc, const std::string& nvml) {
         const WithoutGil unlocked;
-        return survey({sys, dev, proc}, sources, estimate);
+        return survey({sys, dev, proc, nvml}, sources, estimate);
       },
-      py::arg("sources"), py::arg("estimate"), py::arg("sys") = "/sys", py::arg("dev") = "/dev", py::arg("proc") = "/proc");
+      py::arg("sources"), py::arg("estimate"), py::arg("sys") = "/sys", py::arg("dev") = "/dev", py::arg("proc") = "/proc",
+      py::arg("nvml") = Roots{}.nvml);
 
   py::class_<OpenedSource>(m, "Source").def_property_readonly("channels", &OpenedSource::channels);
   m.def(

@@ -6,7 +6,9 @@ namespace {
 
 // How far out a domain lies: a channel's parent is the nearest one further out that covers the same package.
 int rank(const ChannelInfo& channel) {
-  if (channel.domain == "psys") return 3;
+  if (channel.domain == "psys") return 4;
+  if (channel.domain == "module") return 3;
+  if (channel.gpu >= 0) return channel.name == channel_name("gpu", channel.gpu) ? 2 : 1;
   if (channel.domain == "package" || channel.domain == "dram") return 2;
   if (channel.domain == "core" && channel.core >= 0) return 0;
   return 1;
@@ -14,6 +16,9 @@ int rank(const ChannelInfo& channel) {
 
 bool contains(const ChannelInfo& outer, const ChannelInfo& inner) {
   if (rank(outer) <= rank(inner) || outer.domain == "dram") return false;
+  // A superchip's module holds its processor and its GPU, which share their number.
+  if (outer.domain == "module") return inner.gpu == outer.gpu || inner.package == outer.gpu;
+  if (outer.gpu >= 0 || inner.gpu >= 0) return outer.gpu == inner.gpu;
   // The platform counts every package, whichever package answers for it (Sapphire Rapids: one master package).
   if (outer.domain == "psys") return inner.package >= 0 || inner.domain == "cpu";
   // A single core lies inside "all cores" (never inside the graphics) and inside the package.

@@ -18,6 +18,7 @@ struct Roots {
   std::filesystem::path sys = "/sys";
   std::filesystem::path dev = "/dev";
   std::filesystem::path proc = "/proc";
+  std::string nvml = "libnvidia-ml.so.1";  // for dlopen(): a name that the loader looks for, or a path
 };
 
 // A way of reading that cannot be used here, with the reason and what would change that.
