@@ -75,6 +75,7 @@ def discover(
     strict: bool | None = None,
     *,
     root: str | os.PathLike[str] | None = None,
+    again: bool = False,
 ) -> Discovery:
     """Searches this machine for energy counters; takes about 0.1 s. Any thread.
 
@@ -85,6 +86,7 @@ def discover(
         strict: True refuses the estimate that otherwise stands in where no counter can be read. None does what the
             environment variable POWERPROBE_STRICT says (1: strict).
         root: a folder that holds `sys`, `dev` and `proc`, to be searched instead of this machine. For tests.
+        again: True searches although the answer is kept, and keeps the new one: the machine may have changed.
 
     Raises:
         PermissionDenied: there are counters, but this process may not read any. `.refusals` has all of them.
@@ -98,7 +100,7 @@ def discover(
     if names or root is not None:
         return _search(names, strict, root)
     with _lock:
-        if strict not in _found:
+        if again or strict not in _found:
             _found[strict] = _search([], strict, None)
         return _found[strict]
 

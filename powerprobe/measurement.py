@@ -34,6 +34,7 @@ def measure(
     strict: bool | None = None,
     probe: Probe | None = None,
     report: Callable[[Measurement], object] | None = None,
+    all_gpus: bool = False,
 ) -> Measure:
     """Measures the energy of a block, of the calls of a function, or from a begin to an end.
 
@@ -57,24 +58,26 @@ def measure(
 
     Args:
         channels: what to measure: a name, a pattern ("package-*"; "*" for all) or several. None: all but the counters of
-            single cores.
+            single cores, the power readings beside a GPU's counter, and the GPUs that CUDA_VISIBLE_DEVICES hides when it
+            begins.
         sources: names of the sources to consider; None: all.
         strict: True refuses estimates; None does what POWERPROBE_STRICT says.
         probe: the running Probe to use instead of the shared one (then without sources and strict).
         report: called with the Measurement after each block or call that did not raise. For functions the default prints
             the table to stderr.
+        all_gpus: True measures hidden GPUs, too.
 
     Raises:
         PermissionDenied, Unavailable: when it begins and nothing can be read here, with all reasons and the remedy.
         BadArgument, TypeError: an argument that cannot be.
     """
-    if probe is not None and (sources is not None or strict is not None):
-        raise BadArgument("sources and strict cannot be given together with probe, which has chosen already")
+    if probe is not None and (sources is not None or strict is not None or all_gpus):
+        raise BadArgument("sources, strict and all_gpus cannot be given together with probe, which has chosen already")
     if probe is not None and not isinstance(probe, Probe):
         raise TypeError(f"probe must be a Probe, not {type(probe).__name__}")
     if report is not None and not callable(report):
         raise TypeError(f"report must be callable, not {type(report).__name__}")
-    return Measure(channels, sources, strict, probe, report)
+    return Measure(channels, sources, strict, probe, report, all_gpus)
 
 
 class Measure:
@@ -87,19 +90,21 @@ class Measure:
         strict: bool | None,
         probe: Probe | None,
         report: Callable[[Measurement], object] | None,
+        all_gpus: bool,
     ) -> None:
         self._channels = channels if channels is None or isinstance(channels, str) else tuple(channels)
         self._sources = sources if sources is None or isinstance(sources, (str, _core.Source)) else tuple(sources)
         self._strict = strict
         self._probe = probe
         self._report = report
+        self._all_gpus = all_gpus
         self._latest: Measurement | None = None
 
     def begin(self) -> Measurement:
         """Begins a measurement; `end()` of what this returns ends it."""
         if self._probe is not None:
             return Measurement(self._probe, self._probe._select(self._channels))
-        return Measurement(*shared_probe(self._channels, self._sources, self._strict))
+        return Measurement(*shared_probe(self._channels, self._sources, self._strict, self._all_gpus))
 
     def __enter__(self) -> Measurement:
         measurement = self._latest = self.begin()
