@@ -16,15 +16,19 @@ import numpy as np
 from . import _core
 from .default import shared_probe
 from .energies import RESOLVED, Energies, repetitions_to_resolve
-from .errors import BadArgument, OutOfRange, PowerprobeError
+from .errors import BadArgument, OutOfRange, PowerprobeError, SettleTimeout
 from .probe import Probe
 from .table import numbers, scale_of, seconds, table
 
 if TYPE_CHECKING:
+    from .gpus import Boards
+
     P = ParamSpec("P")
     R = TypeVar("R")
 
 _SETTLE = 2.0  # seconds: the longest that asking for a value waits
+_TOLD = 1.0  # seconds: the longest that asking what NVML said waits
+_COMPARABLE = 1.0  # seconds: in less, the power readings of a board say too little to be compared with
 
 
 def measure(
@@ -186,6 +190,7 @@ class Measurement:
         self._probe = probe
         self._tree = probe._tree_of(channels)
         self._usage = probe._begin(channels)
+        self._boards = _boards_of(probe, channels)
         self._start = probe._mark()
         self.start_ns = self._start.t_ns
         probe._watch(self.start_ns)
@@ -202,6 +207,8 @@ class Measurement:
                 self._end = self._probe._mark()
                 self._end_ns = self._end.t_ns
                 self._usage = self._probe._end(self.channels, self._usage)
+                if self._boards is not None:
+                    self._boards.end()
             except PowerprobeError as error:  # the probe was closed or left behind by a fork: an answer, like any other
                 self._end_ns = self._end_ns or _core.now_ns()
                 self._failure = error.message
@@ -357,6 +364,30 @@ class Measurement:
         return self._usage.get("cpu_seconds", math.nan)
 
     @property
+    def gpus(self) -> dict[str, dict[str, Any]]:
+        """What the measured boards said of themselves, by the name of their channel ("gpu-0"). Empty where none was measured.
+
+        Each has `uuid`, `pci`, `model`, and from NVML, where the package nvidia-ml-py is installed: `driver`; `power_limit` and
+        `power_limit_end`, in watts, in force at the begin and at the end; `clocks` at the end, in megahertz; `throttled`;
+        `throttle_reasons`, in words, what slowed the board down at the ends or, as far as the driver counts it, in between
+        (`throttled` is None where nothing is known to have, but the driver does not count). They are up to 0.1 s off. None: not
+        told; `unknown` says why, "" if all is well.
+
+        `mismatch`: by how much its counter says more than its power readings, relative to those (negative: less), where the
+        measurement lasted a second and they differ by more than 5 % and their bounds; None otherwise.
+
+        Waits like a value, and for NVML 1 s more at most.
+        """
+        _ = self.end_ns
+        if self._boards is None:
+            return {}
+        told = self._boards.told(_TOLD)
+        with contextlib.suppress(SettleTimeout):
+            for name, difference in self._settled().mismatches.items():
+                told[name]["mismatch"] = difference
+        return told
+
+    @property
     def refusals(self) -> tuple[_core.Refusal, ...]:
         """The sources that cannot be used here, with path, reason and remedy."""
         return self._probe.refusals
@@ -389,6 +420,7 @@ class Measurement:
             "unknown": dict(self.unknown),
             "losses": self.losses,
             "overhead": {"cpu_seconds": _finite(self.overhead)},
+            "gpus": self.gpus,
             "refusals": [
                 {"source": r.source, "path": r.path, "reason": r.reason, "remedy": r.remedy} for r in self.refusals
             ],
@@ -428,6 +460,10 @@ class Measurement:
         remarks += [f"{count} {name.replace('_', ' ')}" for name, count in self.losses.items() if count]
         lines = [table(header, zip(*columns, strict=True), "<>>>><<"), ", ".join(remarks)]
         lines += [f"{name} is not known: {reason}" for name, reason in self.unknown.items()]
+        if self._boards is not None:
+            from .gpus import remarks as of_boards
+
+            lines += of_boards(self.gpus)
         return "\n".join([self.label, *lines] if self.label else lines)
 
     # ---- Inside
@@ -450,7 +486,7 @@ class Measurement:
         return self._values
 
     def _evaluated(self) -> _Values:
-        values = _Values({}, {}, {}, {}, {})
+        values = _Values({}, {}, {}, {}, {}, {})
         if self._end is None:
             answers = dict.fromkeys(self.channels, (self._failure, math.nan, math.nan, math.nan, 0))
         else:
@@ -460,7 +496,22 @@ class Measurement:
             values.flags[name] = flags
             if reason:
                 values.unknown[name] = reason
+        if self._boards is not None and self._end is not None and self.seconds >= _COMPARABLE:
+            self._compare(answers, values.mismatches)
         return values
+
+    def _compare(self, answers: dict[str, tuple[str, float, float, float, int]], mismatches: dict[str, float]) -> None:
+        """Counters of boards with the power readings beside them."""
+        from .gpus import mismatch
+
+        beside = {name: self._probe._readings_beside(name) for name in self.channels}
+        pairs = {name: readings for name, readings in beside.items() if readings is not None}
+        assert self._end is not None
+        others = self._probe._between(pairs.values(), self._start, self._end)
+        for name, readings in pairs.items():
+            difference = mismatch(answers[name][1:4], others[readings][1:4])
+            if difference is not None:
+                mismatches[name] = difference
 
 
 class _Values(NamedTuple):
@@ -469,10 +520,20 @@ class _Values(NamedTuple):
     upper: dict[str, float]
     flags: dict[str, int]
     unknown: dict[str, str]
+    mismatches: dict[str, float]
 
 
 # The with blocks that this thread or task is inside of, outermost first.
 _blocks: ContextVar[tuple[tuple[Measure, Measurement], ...]] = ContextVar("powerprobe_blocks", default=())
+
+
+def _boards_of(probe: Probe, channels: Iterable[str]) -> Boards | None:
+    infos = [info for info in map(probe.info, channels) if info.gpu >= 0]
+    if not infos:
+        return None
+    from .gpus import Boards  # not before there is a board, for it is of no use to others
+
+    return Boards(infos)
 
 
 def _finite(value: float) -> float | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import numpy as np
 
 from . import _core
-from .channels import Tree, select
+from .channels import Tree, board_name, select
 from .discovery import Discovery, discover
 from .energies import Energies
 from .errors import BadArgument, OutOfRange, SettleTimeout, Unavailable
@@ -117,6 +117,9 @@ class Probe:
         found = self._native.channels
         self._infos = {c.name: c for c in found if c.name in names}
         self._index = {c.name: i for i, c in enumerate(found) if c.name in names}
+        self._places = {
+            c.name: i for i, c in enumerate(found)
+        }  # also of what its sources read without having been asked
         self.channels = tuple(self._index)
         self._tree = Tree(found, self.channels)
         self._regions = _core.Regions()
@@ -382,7 +385,13 @@ class Probe:
         self, channels: Iterable[str], start: _core.Mark, end: _core.Mark
     ) -> dict[str, tuple[str, float, float, float, int]]:
         answers = self._native.between(start, end)
-        return {name: answers[self._index[name]] for name in channels}
+        return {name: answers[self._places[name]] for name in channels}
+
+    def _readings_beside(self, channel: str) -> str | None:
+        """The power readings of the same board beside its counter, whether they were asked for or not."""
+        is_board = channel == board_name(self._infos[channel].gpu)
+        names = (f"{channel}-instant", f"{channel}-average") if is_board else ()
+        return next((name for name in names if name in self._places), None)
 
     def _has_ended(self, channels: Iterable[str]) -> bool:
         """Whether the series of any of them is over: a GPU was lost, a driver reloaded."""
