@@ -28,6 +28,22 @@ SLOWED = {
 CHOSEN = {0x1: "idle", 0x2: "application clocks", 0x10: "sync boost", 0x100: "display clocks"}
 """Those that are as somebody wants it."""
 
+FACTS = (
+    "model",
+    "driver",
+    "power_limit",
+    "power_limit_default",
+    "power_limit_range",
+    "clocks",
+    "clocks_max",
+    "reasons",
+    "processes",
+    "temperature",
+    "persistence",
+    "mig",
+)
+"""Keys of `Board.facts`."""
+
 _POWER, _THERMAL = 0, 1  # NVML_PERF_POLICY_*
 _GRAPHICS, _SM, _MEMORY = 0, 1, 2  # NVML_CLOCK_*
 _CORE = 0  # NVML_TEMPERATURE_GPU

@@ -54,7 +54,8 @@ def board_name(gpu: int) -> str:
 
 
 def _is_beside(channel: ChannelInfo, names: set[str]) -> bool:
-    return bool(channel.reading) and channel.name != board_name(channel.gpu) and board_name(channel.gpu) in names
+    whole = f"{channel.domain}-{channel.gpu}"
+    return bool(channel.reading) and channel.name != whole and whole in names
 
 
 def _shown(channels: Sequence[ChannelInfo]) -> list[ChannelInfo]:

@@ -85,7 +85,8 @@ def discover(
         sources: name or names of the sources to consider, in order of standing (`powerprobe.SOURCES`); None for all.
         strict: True refuses the estimate that otherwise stands in where no counter can be read. None does what the
             environment variable POWERPROBE_STRICT says (1: strict).
-        root: a folder that holds `sys`, `dev` and `proc`, to be searched instead of this machine. For tests.
+        root: a folder that holds `sys`, `dev` and `proc`, to be searched instead of this machine, and can hold
+            `libnvidia-ml.so.1`. For tests.
         again: True searches although the answer is kept, and keeps the new one: the machine may have changed.
 
     Raises:
@@ -108,7 +109,9 @@ def discover(
 def _search(names: list[str], strict: bool, root: str | os.PathLike[str] | None) -> Discovery:
     top = "/" if root is None else os.fspath(root)
     folders = (os.path.join(top, name) for name in ("sys", "dev", "proc"))
-    found = Discovery(_core.survey(names, not strict, *folders))
+    # A folder that stands for the machine stands for its driver, too.
+    nvml = {} if root is None else {"nvml": os.path.join(top, "libnvidia-ml.so.1")}
+    found = Discovery(_core.survey(names, not strict, *folders, **nvml))
     if not found.channels:
         raise _nothing(found.refusals)
     return found

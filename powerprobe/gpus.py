@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, Answerer
-from .boards import SLOWED, Facts, Library
+from .boards import FACTS, SLOWED, Facts, Library
 from .channels import board_name
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def facts(uuids: Sequence[str], seconds: float = 1.0) -> list[Facts]:
     Each has `model`, `driver`, `power_limit`, `power_limit_default` and `power_limit_range` (watts), `clocks` and
     `clocks_max` (megahertz: `graphics`, `sm`, `memory`), `reasons` (why the clocks are as they are, in words), `processes` (a
     list of `pid`, `name` and `memory` in bytes), `temperature` (degrees Celsius), `persistence` and `mig` (bool); None: not
-    told. Without an answer there is only `unknown`, the reason; with one it is "".
+    told; `unknown` says why, "" if all is well.
     """
     answers = [_thread.ask(partial(_facts, _library, uuid)) for uuid in uuids]
     deadline = monotonic() + seconds
     found: list[Facts] = []
     for answer in answers:
         answer.wait(deadline - monotonic())
-        found.append({**(answer.value or {}), "unknown": answer.reason})
+        found.append({**dict.fromkeys(FACTS), **(answer.value or {}), "unknown": answer.reason})
     return found
 
 

@@ -389,8 +389,9 @@ class Probe:
 
     def _readings_beside(self, channel: str) -> str | None:
         """The power readings of the same board beside its counter, whether they were asked for or not."""
-        is_board = channel == board_name(self._infos[channel].gpu)
-        names = (f"{channel}-instant", f"{channel}-average") if is_board else ()
+        info = self._infos[channel]
+        is_counter = channel == board_name(info.gpu) and not info.reading
+        names = (f"{channel}-instant", f"{channel}-average") if is_counter else ()
         return next((name for name in names if name in self._places), None)
 
     def _has_ended(self, channels: Iterable[str]) -> bool:
