@@ -58,7 +58,7 @@ class Recorder {
   [[nodiscard]] ChannelStats stats() const noexcept;                                  // any thread
   [[nodiscard]] const Recorder* guide() const noexcept { return guide_; }             // any thread; nullptr: none
 
-  // Edges that were seen by then can answer: the guide's edges (these) cover them, or there is nothing more to wait for. Any thread.
+  // Edges that were seen by then can answer: the guide (these are its edges) covers them, or is not waited for. Any thread.
   [[nodiscard]] std::int64_t settled_ns(std::span<const Edge> guide) const noexcept;
 
   // Whether an edge with this index or a later one has rare flags. Any thread; for edges that it has seen published.

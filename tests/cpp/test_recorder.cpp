@@ -443,7 +443,7 @@ TEST_CASE("what is possible is told by when a count was read, not by when it say
   CHECK(bench.newest().segment == 1);
 }
 
-TEST_CASE("an integrated channel says itself what was when: an edge of each reading, also of none, never late and nothing to wait for") {
+TEST_CASE("an integrated channel says itself what was when: each reading is an edge, none late, and nothing is waited for") {
   ChannelInfo channel = kPackage;
   channel.provenance = Provenance::kIntegrated;
   Bench bench(channel);

@@ -778,8 +778,9 @@ TEST_CASE("under constant power a guide is the straight line") {
   std::mt19937_64 random(9);
   const auto edges = make_edges(100, Steps::kUneven, 0, random);
   std::vector<Edge> guide;
-  for (std::int64_t t_ns = 900'000'000; t_ns < edges.back().t_ns + 2'000'000; t_ns += 100'000 + static_cast<std::int64_t>(random() % 99)) {
+  for (std::int64_t t_ns = 900'000'000; t_ns < edges.back().t_ns + 2'000'000;) {
     guide.push_back(edge(t_ns, 1e-9 * 55.0 * static_cast<double>(t_ns), 0));
+    t_ns += 100'000 + static_cast<std::int64_t>(random() % 99);
   }
   for (int i = 0; i < 1000; ++i) {
     const std::int64_t t_ns = random_instant(edges, random);
