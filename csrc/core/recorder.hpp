@@ -51,7 +51,8 @@ class Recorder {
   // edge with a gap of more than tight_ns is late in any case.
   Sight take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late, std::int64_t tight_ns) noexcept;
 
-  // Fills the slot if the edges at hand can and the guide covers them or was waited for long enough, or if nothing will ever (`give_up`: nothing is waited for any more). False: not yet.
+  // Fills the slot if the edges at hand can (and the guide covers them or was waited for long enough), or if nothing will ever
+  // (`give_up`: nothing is waited for any more). False: not yet.
   bool fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept;
 
   [[nodiscard]] const std::shared_ptr<Ring>& ring() const noexcept { return ring_; }  // any thread

@@ -724,7 +724,14 @@ BURSTS = Load([(7 * MS, 300), (33 * MS, 0), (20 * MS, 0), (20 * MS, 200)] * 60)
 def guided_sources(faults: list[dict[str, object]], start_ns: int, window_ns: int) -> _core.Source:
     channels = [
         counter(BURSTS, range(0, 4000 * MS, 40 * MS), guide=1),
-        counter(BURSTS, range(0, 4000 * MS, 4 * MS), name="dram-0", unit_nj=3000, update_period_ns=4 * MS, window_ns=window_ns),
+        counter(
+            BURSTS,
+            range(0, 4000 * MS, 4 * MS),
+            name="dram-0",
+            unit_nj=3000,
+            update_period_ns=4 * MS,
+            window_ns=window_ns,
+        ),
     ]
     return pp.replay(channels, faults, start_ns=start_ns)
 
