@@ -813,22 +813,31 @@ TEST_CASE("bounds are wider by what the ends can have of their surroundings and 
 TEST_CASE("widened bounds: the same as the reference, sorted or not") {
   std::mt19937_64 random(10);
   for (const double max_watts : {0.0, 16.0}) {
-    const auto edges = make_edges(300, Steps::kUneven, 50, random);
-    const EnergyModel model{
-        .quantum_joules = kQuantum, .max_watts = max_watts, .spill_joules = 1e-3, .blind_joules = 5e-4, .period_ns = 3'000'000};
-    for (const bool sorted : {false, true}) {
-      for (const std::size_t count : {std::size_t{1}, std::size_t{600}}) {
-        CAPTURE(max_watts);
-        CAPTURE(sorted);
-        CAPTURE(count);
-        CHECK(differing(edges, model, random_intervals(edges, count, sorted, random), sorted) == 0);
+    for (const unsigned resets : {0u, 50u}) {
+      const auto edges = make_edges(300, Steps::kUneven, resets, random);
+      for (const double blind_joules : {0.0, 5e-4}) {
+        const EnergyModel model{.quantum_joules = kQuantum,
+                                .max_watts = max_watts,
+                                .spill_joules = blind_joules > 0.0 ? 0.0 : 1e-3,
+                                .blind_joules = blind_joules,
+                                .period_ns = 3'000'000};
+        for (const bool sorted : {false, true}) {
+          for (const std::size_t count : {std::size_t{1}, std::size_t{600}}) {
+            CAPTURE(max_watts);
+            CAPTURE(resets);
+            CAPTURE(blind_joules);
+            CAPTURE(sorted);
+            CAPTURE(count);
+            CHECK(differing(edges, model, random_intervals(edges, count, sorted, random), sorted) == 0);
+          }
+        }
       }
     }
   }
 }
 
 TEST_CASE("edges that were seen later than what is settled answer nothing yet") {
-  const std::vector<Edge> edges{edge(1000, 0.0, 10), edge(2000, 10.0, 300), edge(3000, 20.0, 400)};
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 300), edge(3000, 20.0, 400)};
   CHECK(known_until_ns(edges, INT64_MAX) == 2600);
   CHECK(known_until_ns(edges, 3000) == 2600);
   CHECK(known_until_ns(edges, 2999) == 1700);
