@@ -59,14 +59,29 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
     recorders_.push_back(std::make_unique<Recorder>(channel, options.capacity));
     if (options.lock_memory) recorders_.back()->ring()->lock_memory();
   }
+  follow_guides();
   poll(now_ns(), false, INT64_MAX);
-  const bool any = std::any_of(readings_.begin(), readings_.end(), [](const Reading& r) { return r.status == ReadStatus::kOk; });
+  const bool any = std::any_of(readings_.begin(), readings_.end(), [](const Reading& r) {
+    return r.status == ReadStatus::kOk || r.status == ReadStatus::kNoNews;
+  });
   if (!any) {
     const int error = readings_.front().error;
     const ChannelInfo& channel = source_->channels().front();
     throw Error(ErrorKind::kUnavailable,
                 "no channel of " + channel.source + " could be read: " + std::generic_category().message(error), channel.path,
                 error);
+  }
+}
+
+void Sampler::follow_guides() {
+  const std::vector<ChannelInfo>& channels = source_->channels();
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    if (channels[i].guide < 0) continue;
+    const auto guide = static_cast<std::size_t>(channels[i].guide);
+    if (guide >= channels.size() || guide == i) {
+      throw Error(ErrorKind::kBadArgument, "guide of " + channels[i].name + " must be the index of another channel of its source");
+    }
+    recorders_[i]->follow(*recorders_[guide]);
   }
 }
 

@@ -127,6 +127,7 @@ class Sampler {
     std::int64_t polled_ns = 0;
   };
 
+  void follow_guides();
   void run() noexcept;
   void settle_in() noexcept;
   void become_realtime();
