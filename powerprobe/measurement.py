@@ -17,7 +17,7 @@ from . import _core
 from .default import shared_probe
 from .energies import RESOLVED, Energies, repetitions_to_resolve
 from .errors import BadArgument, OutOfRange, PowerprobeError
-from .peritem import PerItem, as_items, per_item
+from .peritem import PerItem, as_items
 from .probe import Probe
 from .sync import Sync, as_callable
 from .table import numbers, scale_of, seconds, table
@@ -37,7 +37,7 @@ def measure(
     probe: Probe | None = None,
     report: Callable[[Measurement], object] | None = None,
     sync: Sync | None = None,
-    items: float | None = None,
+    items: float = 0.0,
 ) -> Measure:
     """Measures the energy of a block, of the calls of a function, or from a begin to an end.
 
@@ -75,7 +75,7 @@ def measure(
 
             When it raises before the begin, nothing was begun; before the end, the measurement has ended all the same. When
             the block or the call raised, it is not called, for a device may be broken then.
-        items: how many steps, tokens or images the joules are for; may be set later, see `Measurement.items`.
+        items: how many steps, tokens or images the joules are for; may be set or added to later, see `Measurement.items`.
 
     Raises:
         PermissionDenied, Unavailable: when it begins and nothing can be read here, with all reasons and the remedy.
@@ -101,7 +101,7 @@ class Measure:
         probe: Probe | None,
         report: Callable[[Measurement], object] | None,
         sync: Callable[[], object] | None,
-        items: float | None,
+        items: float,
     ) -> None:
         self._channels = channels if channels is None or isinstance(channels, str) else tuple(channels)
         self._sources = sources if sources is None or isinstance(sources, (str, _core.Source)) else tuple(sources)
@@ -205,7 +205,7 @@ class Measurement(PerItem):
         probe: Probe,
         channels: tuple[str, ...],
         sync: Callable[[], object] | None = None,
-        items: float | None = None,
+        items: float = 0.0,
     ) -> None:
         self.label = ""
         self.channels = channels
@@ -232,7 +232,7 @@ class Measurement(PerItem):
         Raises:
             What sync raises; the measurement has ended all the same.
         """
-        if self._end_ns is None and self._sync is not None:
+        if self._sync is not None:
             try:
                 self._sync()
             finally:
@@ -242,7 +242,7 @@ class Measurement(PerItem):
         return self
 
     def _end_now(self) -> None:
-        """Without sync, which holds whatever it waits for until then."""
+        """Without sync."""
         if self._end_ns is None:
             try:
                 self._end = self._probe._mark()
@@ -252,7 +252,7 @@ class Measurement(PerItem):
                 self._end_ns = self._end_ns or _core.now_ns()
                 self._failure = error.message
                 self._usage = {}
-            self._sync = None
+            self._sync = None  # an end is only once, and what it waited for may go
             self._stop_watching()
 
     def _stop_watching(self) -> None:
@@ -359,16 +359,15 @@ class Measurement(PerItem):
     # ---- What is known without waiting
 
     @property
-    def items(self) -> float | None:
-        """How many steps, tokens or images the joules are for: each energy has a `..._per_item`. None: nobody said.
+    def items(self) -> float:
+        """How many steps, tokens or images the joules are for: each energy has a `..._per_item`. 0: nobody said.
 
-        May be set at any time, also after the end: `m.items = 4096`, or begun with `measure(items=0)` and counted with
-        `m.items += batch.tokens`.
+        May be set or added to at any time, also after the end: `m.items = 4096`, `m.items += batch.tokens`.
         """
         return self._items
 
     @items.setter
-    def items(self, items: float | None) -> None:
+    def items(self, items: float) -> None:
         self._items = as_items(items)
 
     @property
@@ -425,22 +424,21 @@ class Measurement(PerItem):
     def to_dict(self) -> dict[str, Any]:
         """All of it as `json` takes it, NaN and infinity as None. Waits like a value.
 
-        With `items`, these too, and "joules_per_item", "lower_per_item" and "upper_per_item" of each channel and the total.
+        With items, "items" too, and "joules_per_item", "lower_per_item" and "upper_per_item" of each channel and the total.
         """
         provenance, source, items = self.provenance, self.source, self.items
 
         def entry(joules: float, lower: float, upper: float, provenance: str, source: str) -> dict[str, Any]:
             figures = {"joules": joules, "lower": lower, "upper": upper, "watts": self._watts(joules)}
-            if items is not None:
-                each = {"joules": joules, "lower": lower, "upper": upper}
-                figures |= {f"{name}_per_item": per_item(value, items) for name, value in each.items()}
+            if items:
+                figures |= {f"{kind}_per_item": figures[kind] / items for kind in ("joules", "lower", "upper")}
             return {**{k: _finite(v) for k, v in figures.items()}, "provenance": provenance, "source": source}
 
         return {
             "seconds": self.seconds,
             "start_ns": self.start_ns,
             "end_ns": self.end_ns,
-            **({} if items is None else {"items": items}),
+            **({"items": items} if items else {}),
             "channels": {
                 name: entry(joules, self.lower[name], self.upper[name], provenance[name], source[name])
                 for name, joules in self.joules.items()
@@ -493,18 +491,18 @@ class Measurement(PerItem):
             remarks.append(f"{seconds(self.overhead)} of CPU time for reading the counters")
         remarks += [f"{count} {name.replace('_', ' ')}" for name, count in self.losses.items() if count]
         lines = [table(header, zip(*columns, strict=True), "<>>>><<"), ", ".join(remarks)]
-        if self.items is not None:
-            lines.append(self._per_item_line(self.items))
+        if self.items:
+            lines.append(self._per_item_line())
         lines += [f"{name} is not known: {reason}" for name, reason in self.unknown.items()]
         return "\n".join([self.label, *lines] if self.label else lines)
 
     # ---- Inside
 
-    def _per_item_line(self, items: float) -> str:
+    def _per_item_line(self) -> str:
         figures = (self.total_per_item, self.total_lower_per_item, self.total_upper_per_item)
         factor, prefix = scale_of(figures[:2])
         joules, lower, upper = numbers(figures, factor)
-        return f"{joules} {prefix}J per item [{lower}, {upper}], {items:.15g} items"
+        return f"{joules} {prefix}J per item [{lower}, {upper}], {self.items:.15g} items"
 
     def _watts(self, joules: float) -> float:
         return joules / self.seconds if self.seconds > 0.0 else math.nan

@@ -15,7 +15,7 @@ class Counted(Protocol):
     """What has these has all that `PerItem` gives."""
 
     @property
-    def items(self) -> float | None: ...
+    def items(self) -> float: ...
     @property
     def joules(self) -> dict[str, float]: ...
     @property
@@ -31,56 +31,54 @@ class Counted(Protocol):
 
 
 class PerItem:
-    """Each of the six energies divided by `items`: NaN where nobody said how many there were, or none were."""
+    """Each of the six energies divided by `items`: NaN without items."""
 
     __slots__ = ()
 
     @property
     def joules_per_item(self: Counted) -> dict[str, float]:
         """By channel, the estimate between `lower_per_item` and `upper_per_item`, in joules."""
-        return {name: per_item(joules, self.items) for name, joules in self.joules.items()}
+        return {name: _each(joules, self.items) for name, joules in self.joules.items()}
 
     @property
     def lower_per_item(self: Counted) -> dict[str, float]:
         """By channel, the least that it can have been on average, in joules."""
-        return {name: per_item(joules, self.items) for name, joules in self.lower.items()}
+        return {name: _each(joules, self.items) for name, joules in self.lower.items()}
 
     @property
     def upper_per_item(self: Counted) -> dict[str, float]:
         """By channel, the most that it can have been on average, in joules."""
-        return {name: per_item(joules, self.items) for name, joules in self.upper.items()}
+        return {name: _each(joules, self.items) for name, joules in self.upper.items()}
 
     @property
     def total_per_item(self: Counted) -> float:
         """`total` divided by `items`, in joules."""
-        return per_item(self.total, self.items)
+        return _each(self.total, self.items)
 
     @property
     def total_lower_per_item(self: Counted) -> float:
         """The least that `total_per_item` can have been."""
-        return per_item(self.total_lower, self.items)
+        return _each(self.total_lower, self.items)
 
     @property
     def total_upper_per_item(self: Counted) -> float:
         """The most that `total_per_item` can have been."""
-        return per_item(self.total_upper, self.items)
+        return _each(self.total_upper, self.items)
 
 
-def per_item(joules: float, items: float | None) -> float:
-    return joules / items if items else math.nan
-
-
-def as_items(items: float | None) -> float | None:
+def as_items(items: float) -> float:
     """What may be given for `items`.
 
     Raises:
         TypeError: not a number.
         BadArgument: not 0 or more, or not finite.
     """
-    if items is None:
-        return None
     if isinstance(items, bool) or not isinstance(items, (int, float, np.integer, np.floating)):
         raise TypeError(f"items must be a number, not {type(items).__name__}")
     if not 0.0 <= items < math.inf:  # also NaN
         raise BadArgument(f"items must be a finite number of 0 or more, not {items}")
     return float(items)
+
+
+def _each(joules: float, items: float) -> float:
+    return joules / items if items else math.nan

@@ -289,7 +289,7 @@ class Probe:
         *,
         report: Callable[[Measurement], object] | None = None,
         sync: Sync | None = None,
-        items: float | None = None,
+        items: float = 0.0,
     ) -> Measure:
         """`powerprobe.measure()` on this probe, which must be running."""
         from .measurement import measure

@@ -101,6 +101,7 @@ def devices_with_context() -> list[int] | None:
     return found
 
 
+_DRIVER = "libcuda.so.1"
 _driver: Any = None  # once loaded it stays
 
 
@@ -108,7 +109,7 @@ def _loaded_driver() -> Any:
     global _driver
     if _driver is None:
         try:
-            _driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD)
+            _driver = ctypes.CDLL(_DRIVER, mode=os.RTLD_NOLOAD)
         except OSError:
             return None
     return _driver
