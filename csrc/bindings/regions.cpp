@@ -48,8 +48,8 @@ struct RegionObject {
 // How many regions are open in this thread, of whatever owner.
 thread_local std::uint32_t t_depth = 0;
 
-// Set once by bind_regions(), then only read. A region with a sync can be in a cycle: an object that keeps its region and waits in a
-// method of its own. So the collector has to know it, which would cost each of the others some nanoseconds.
+// Set once by bind_regions(), then only read. A region with a sync can be in a cycle: an object that keeps its region and waits
+// in a method of its own. So the collector has to know it, which would cost each of the others some nanoseconds.
 PyTypeObject* g_region_type = nullptr;
 PyTypeObject* g_synced_region_type = nullptr;
 

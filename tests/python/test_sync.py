@@ -583,4 +583,4 @@ def test_the_driver_is_not_loaded_to_ask_it(python: Callable[..., subprocess.Com
         import ctypes
         ctypes.CDLL("libBrokenLocale.so.1")  # it is there
     """)
-    assert (done.stdout.split(), done.stderr) == (["True", "False", "False"], "")
+    assert (done.stdout.split(), done.returncode) == (["True", "False", "False"], 0), done.stderr
