@@ -26,7 +26,7 @@ from .options import (
     strict_option,
 )
 from .output import Output
-from .reasons import why_no_counter
+from .reasons import why_estimated
 from .run import StartError, die_of
 
 OVER_BUDGET = 1
@@ -224,8 +224,9 @@ def _parsed(text: str, shell: bool) -> Benched:
 def _show(result: dict[str, Any], probe: Probe, warmup: int, histogram: bool, people: Output) -> None:
     from .bench_tables import bench_tables
 
-    depths = Tree([probe.info(name) for name in probe.channels], probe.channels).depths
-    people.text(*bench_tables(result, depths, warmup, why_no_counter(probe.refusals), histogram))
+    infos = [probe.info(name) for name in probe.channels]
+    depths = Tree(infos, probe.channels).depths
+    people.text(*bench_tables(result, depths, warmup, why_estimated(infos, probe.refusals), histogram))
 
 
 def _export(result: dict[str, Any], files: Sequence[Output | None], plot: str | None) -> None:

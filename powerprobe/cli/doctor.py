@@ -84,8 +84,14 @@ def _search(sources: list[str] | None, root: str | None) -> tuple[Sequence[Choic
 
 def _readable(counters: Sequence[Choice]) -> str:
     sources = sorted({choice.channel.source for choice in counters})
-    names = f"{len(counters)} energy counters" if len(counters) != 1 else "One energy counter"
-    return f"{names} can be read here, by {' and '.join(sources)}."
+    readings = sum(choice.channel.provenance == "integrated" for choice in counters)
+    kinds = [(len(counters) - readings, "energy counter"), (readings, "power reading")]
+    named = [_counted(count, kind) for count, kind in kinds if count]
+    return f"{' and '.join(named).capitalize()} can be read here, by {' and '.join(sources)}."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
 def _not_available(refusals: Sequence[Refusal], width: int) -> list[Text]:

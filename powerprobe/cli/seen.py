@@ -74,7 +74,7 @@ def watch(found: Discovery, seconds: float) -> list[Seen]:
         raise Unavailable("--measure: no GPU can be read here", remedy="powerprobe doctor")
     with Probe(names, period=_POLL, history=seconds + 1.0, discovery=found) as probe:
         time.sleep(seconds)
-        return [seen(probe, name) for name in probe.channels]
+        return [seen(probe, name) for name in probe._tree.depths]
 
 
 def seen(probe: Probe, name: str) -> Seen:

@@ -26,7 +26,7 @@ from .options import (
 )
 from .output import Output
 from .progress import Progress
-from .reasons import why_no_counter
+from .reasons import why_estimated
 from .result import Run, first_failure, result_of
 from .run import Ended, Signals, StartError, die_of, run
 from .tables import stat_tables
@@ -150,4 +150,5 @@ def _show(
     if as_json:
         output.json(result)
     else:
-        output.text(*stat_tables(result, tree.depths, warmup, why_no_counter(probe.refusals)))
+        why = why_estimated(map(probe.info, probe.channels), probe.refusals)
+        output.text(*stat_tables(result, tree.depths, warmup, why))
