@@ -49,8 +49,8 @@ class Guard {
 
   // Long enough for 61 of the last 64, if wake_ns for waking up and the polling until the step fit into budget_ns for each step.
   // Else as long as gets the most steps for the budget: where now and then the thread is held up for long, a guard that is long
-  // enough for that too would cost more steps, let pass, than it catches.
-  [[nodiscard]] std::int64_t ns(std::int64_t wake_ns, double budget_ns) noexcept;
+  // enough for that too would cost more steps, let pass, than it catches. `share`: of the time in which it waits it polls.
+  [[nodiscard]] std::int64_t ns(std::int64_t wake_ns, double budget_ns, double share = 1.0) noexcept;
 
  private:
   static constexpr std::size_t kWindow = 64;
@@ -89,7 +89,7 @@ class Pacer {
   [[nodiscard]] bool is_in_step() const noexcept { return !is_activating_; }
 
   // A step whose gap is longer than this was not seen as it came.
-  [[nodiscard]] std::int64_t tight_ns() const noexcept { return 3 * read_ns_ + 5'000; }
+  [[nodiscard]] std::int64_t tight_ns() const noexcept { return 3 * read_ns_ + 5'000 + least_pause_ns_ * 3 / 2; }
 
   [[nodiscard]] PaceStats stats(std::size_t channel) const noexcept;  // any thread
 
@@ -140,7 +140,8 @@ class Pacer {
   [[nodiscard]] static bool is_slow(const Pace& pace) noexcept;
   [[nodiscard]] static std::int64_t patience_ns(const Pace& pace) noexcept;
   static std::int64_t next_ns(const Pace& pace, std::int64_t t_ns) noexcept;
-  static std::int64_t pause_ns(const Pace& pace, std::int64_t now_ns) noexcept;
+  [[nodiscard]] std::int64_t pause_ns(const Pace& pace, std::int64_t now_ns) const noexcept;
+  [[nodiscard]] double polling_share() const noexcept;
   void begin(Pace& pace, std::int64_t now_ns, bool at_once) noexcept;
   void see(Pace& pace, const Sight& sight) noexcept;
   void locate(Pace& pace, std::int64_t place_ns, bool is_tight) noexcept;
@@ -158,6 +159,7 @@ class Pacer {
   std::deque<Pace> paces_;  // a deque because what others look at in it cannot be moved
   double budget_;
   std::int64_t period_ns_;
+  std::int64_t least_pause_ns_ = 0;  // between two polls
   std::int64_t allowed_ns_ = 0;      // the budget of all together is overdrawn until then
   std::int64_t due_ns_ = 0;          // when the next poll is due, as was said last; 0: nothing was said
   std::int64_t before_ns_ = 0;       // begin of the last poll
