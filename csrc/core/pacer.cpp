@@ -37,7 +37,6 @@ constexpr double kLatelyNs = 100e6;
 
 // Everything is looked at as often as this at least, so that bounds stay narrow where steps are let pass.
 constexpr std::int64_t kHeartbeatNs = 20 * kMs;
-constexpr std::int64_t kSlowHeartbeatNs = 100 * kMs;  // what must not be read often
 
 // A counter that was waited for this often without moving rests, and is only looked at now and then.
 constexpr std::uint32_t kFruitless = 3;
@@ -62,7 +61,7 @@ void Guard::needed(std::int64_t ns) noexcept {
   ++fresh_;
 }
 
-std::int64_t Guard::ns(std::int64_t wake_ns, double budget_ns, double share) noexcept {
+std::int64_t Guard::ns(std::int64_t wake_ns, double budget_ns) noexcept {
   if (fresh_ < (count_ < kFew ? 1 : 8)) return guard_ns_;
   fresh_ = 0;
   std::array<std::int64_t, kWindow> sorted = needs_;
@@ -73,7 +72,7 @@ std::int64_t Guard::ns(std::int64_t wake_ns, double budget_ns, double share) noe
   for (std::size_t caught = 1; caught <= most; ++caught) {
     const auto guard_ns = static_cast<double>(sorted[caught - 1]);
     before_ns += guard_ns;
-    const double polling_ns = (static_cast<double>(caught) * guard_ns - before_ns) * share;
+    const double polling_ns = static_cast<double>(caught) * guard_ns - before_ns;
     const double cost_ns = static_cast<double>(wake_ns + kMarginNs) + polling_ns / static_cast<double>(count_);
     const double value = static_cast<double>(caught) * std::min(1.0, budget_ns / cost_ns);
     if (value < best) continue;
@@ -89,11 +88,7 @@ Pacer::Pacer(std::span<const ChannelInfo> channels, double budget, std::int64_t 
   for (const ChannelInfo& channel : channels) {
     const bool has_steps = channel.provenance == Provenance::kMeasured;
     const Kind kind = !has_steps ? Kind::kPlain : channel.stamp_tick_ns > 0.0 ? Kind::kStamped : Kind::kSteps;
-    std::int64_t usual_ns = channel.update_period_ns > 0 ? channel.update_period_ns : kUsualPeriodNs;
-    // So that no power reading passes unseen.
-    if (channel.provenance == Provenance::kIntegrated) usual_ns /= 2;
-    paces_.emplace_back(kind, usual_ns);
-    least_pause_ns_ = std::max(least_pause_ns_, channel.least_pause_ns);
+    paces_.emplace_back(kind, channel.update_period_ns > 0 ? channel.update_period_ns : kUsualPeriodNs);
   }
 }
 
@@ -107,17 +102,11 @@ std::int64_t Pacer::patience_ns(const Pace& pace) noexcept {
 }
 
 // Between two looks for a step that may come at any moment; 0: none.
-std::int64_t Pacer::pause_ns(const Pace& pace, std::int64_t now_ns) const noexcept {
-  if (pace.pause_ns > 0 || pace.expected_ns != 0) return std::max(pace.pause_ns, least_pause_ns_);
-  if (is_slow(pace)) return std::max<std::int64_t>(std::llround(pace.cadence.period_ns()) / kPauses, least_pause_ns_);
+std::int64_t Pacer::pause_ns(const Pace& pace, std::int64_t now_ns) noexcept {
+  if (pace.pause_ns > 0 || pace.expected_ns != 0) return pace.pause_ns;
+  if (is_slow(pace)) return std::llround(pace.cadence.period_ns()) / kPauses;
   const std::int64_t looked_ns = now_ns - std::max(pace.began_ns, pace.last_step_ns);
-  return std::max(looked_ns > kSlowNs ? looked_ns / kPauses : 0, least_pause_ns_);
-}
-
-// Of the time in which a step is waited for.
-double Pacer::polling_share() const noexcept {
-  if (least_pause_ns_ == 0) return 1.0;
-  return std::min(1.0, static_cast<double>(read_ns_ + wake_cpu_ns_) / static_cast<double>(least_pause_ns_));
+  return looked_ns > kSlowNs ? looked_ns / kPauses : 0;
 }
 
 void Pacer::activate(std::int64_t now_ns) noexcept {
@@ -138,11 +127,14 @@ void Pacer::activate(std::int64_t now_ns) noexcept {
 }
 
 std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::span<const Sight> sights) noexcept {
-  const bool at_once = before_ns - polled_ns_ < tight_ns() - least_pause_ns_ * 3 / 2;  // after the poll before
+  const bool at_once = before_ns - polled_ns_ < tight_ns();  // after the poll before
   const std::int64_t before_last_ns = std::exchange(before_ns_, before_ns);
-  // One that was held up in the middle does not make others tight that were not.
-  if (at_once || least_pause_ns_ > 0) read_ns_ += (std::min(after_ns - before_ns, 4 * read_ns_) - read_ns_) / 16;
-  if (!at_once && due_ns_ != 0) latency_ns_ = std::max<std::int64_t>(0, before_ns - due_ns_);
+  if (at_once) {
+    // One that was held up in the middle does not make others tight that were not.
+    read_ns_ += (std::min(after_ns - before_ns, 4 * read_ns_) - read_ns_) / 16;
+  } else if (due_ns_ != 0) {
+    latency_ns_ = std::max<std::int64_t>(0, before_ns - due_ns_);
+  }
   sleeps_ += !at_once;
   polling_ns_ += after_ns - (at_once ? polled_ns_ : before_ns);
   polled_ns_ = after_ns;
@@ -167,7 +159,7 @@ std::int64_t Pacer::polled(std::int64_t before_ns, std::int64_t after_ns, std::s
 }
 
 std::int64_t Pacer::due(std::int64_t now_ns) noexcept {
-  due_ns_ = polled_ns_ + (least_pause_ns_ > 0 ? kSlowHeartbeatNs : kHeartbeatNs);
+  due_ns_ = polled_ns_ + kHeartbeatNs;
   for (const Pace& pace : paces_) {
     if (pace.has_ended) continue;
     const std::int64_t due_ns = pace.is_waited_for ? now_ns + pause_ns(pace, now_ns) : pace.wake_ns;
@@ -203,9 +195,8 @@ void Pacer::see(Pace& pace, const Sight& sight) noexcept {
   const bool is_tight = sight.gap_ns <= tight_ns();
   // Not seen as it came, but looked at so often since the step before that this says where it steps all the same.
   const bool is_coarse = !is_known && std::exchange(pace.hole_ns, 0) <= since_last_ns / 8;
-  const std::int64_t pause_ns = std::max(pace.pause_ns, least_pause_ns_);
-  const std::int64_t most_ns = std::min(2 * pause_ns + latency_ns_, std::lround(pace.cadence.period_ns() * 0.6));
-  const bool is_spaced = pause_ns > 0 && sight.gap_ns <= most_ns;
+  const std::int64_t most_ns = std::min(2 * pace.pause_ns + latency_ns_, std::lround(pace.cadence.period_ns() * 0.6));
+  const bool is_spaced = pace.pause_ns > 0 && sight.gap_ns <= most_ns;
   const bool is_placed = pace.kind == Kind::kStamped && sight.gap_ns <= 2 * kBlurredNs;
   if (is_tight || is_coarse || is_spaced || is_placed) {
     if (is_coarse && !is_tight) pace.needs.needed(sight.gap_ns);
@@ -329,9 +320,8 @@ std::int64_t Pacer::affordable_pause_ns(const Pace& pace) const noexcept {
 std::int64_t Pacer::plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept {
   charge(now_ns, cpu_ns);
   for (Pace& pace : paces_) {
-    // A look that is due stays due; a wait depends on what was just paid. Where reading is dear any poll was a look.
-    const bool was_seen = pace.kind == Kind::kPlain && least_pause_ns_ > 0;
-    const bool is_open = pace.wake_ns <= now_ns || pace.wake_ns == kNever || pace.kind == Kind::kSteps || was_seen;
+    // A look that is due stays due; a wait depends on what was just paid.
+    const bool is_open = pace.wake_ns <= now_ns || pace.wake_ns == kNever || pace.kind == Kind::kSteps;
     if (!pace.has_ended && !pace.is_waited_for && is_open) plan(pace, now_ns, hurry);
   }
   return due(now_ns);
@@ -352,7 +342,7 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
   const bool is_even = cadence.spread_ns() < cadence.period_ns() / 10;
   // Of uneven steps each is to be waited for from its begin; what that costs, pauses make good.
   const double budget_ns = is_even ? available(pace) * cadence.period_ns() : std::numeric_limits<double>::infinity();
-  const std::int64_t guard_ns = pace.guard_ns = pace.needs.ns(wake_cpu_ns_, budget_ns, polling_share());
+  const std::int64_t guard_ns = pace.guard_ns = pace.needs.ns(wake_cpu_ns_, budget_ns);
   pace.period.set(cadence.is_learned() ? static_cast<std::uint64_t>(period_ns) : 0);
   pace.spread.set(static_cast<std::uint64_t>(cadence.spread_ns()));
   pace.guard.set(static_cast<std::uint64_t>(guard_ns));
@@ -384,7 +374,7 @@ void Pacer::plan(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
   pace.expected_ns = from_ns > now_ns ? next_ns(pace, from_ns + guard_ns) : first_ns;
   pace.wake_ns = std::max(now_ns, pace.expected_ns - guard_ns);
   pace.is_next = pace.expected_ns == first_ns;
-  pace.give_up_ns = pace.expected_ns + guard_ns + (pace.is_next ? period_ns / 2 : 10 * kMarginNs + 2 * least_pause_ns_);
+  pace.give_up_ns = pace.expected_ns + guard_ns + (pace.is_next ? period_ns / 2 : 10 * kMarginNs);
 }
 
 PaceStats Pacer::stats(std::size_t channel) const noexcept {

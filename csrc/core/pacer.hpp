@@ -19,28 +19,10 @@
 
 #include "core/cadence.hpp"
 #include "core/count.hpp"
+#include "core/pacing.hpp"
 #include "core/source.hpp"
 
 namespace powerprobe {
-
-// What one poll saw of one channel.
-struct Sight {
-  bool stepped = false;      // the counter moved since the poll before, at some moment within (t_ns - gap_ns, t_ns]
-  bool ended = false;        // it will never move again
-  std::int64_t t_ns = 0;
-  std::int64_t gap_ns = 0;
-};
-
-// What tracking a channel has come to. Any thread.
-struct PaceStats {
-  std::uint64_t caught = 0;   // steps that were waited for and seen as they came
-  std::uint64_t spaced = 0;   // steps that were waited for with pauses between the polls
-  std::uint64_t late = 0;     // steps that were waited for and had come before
-  std::uint64_t skipped = 0;  // steps that the budget did not allow to wait for
-  std::int64_t period_ns = 0;  // learned; 0: not yet
-  std::int64_t spread_ns = 0;  // how far from where they are expected steps come, on average
-  std::int64_t guard_ns = 0;   // how long before that it wakes up
-};
 
 // How long a sampler had to wake up before an expected step in order to be there when it came: the last some dozen times.
 class Guard {
@@ -49,8 +31,8 @@ class Guard {
 
   // Long enough for 61 of the last 64, if wake_ns for waking up and the polling until the step fit into budget_ns for each step.
   // Else as long as gets the most steps for the budget: where now and then the thread is held up for long, a guard that is long
-  // enough for that too would cost more steps, let pass, than it catches. `share`: of the time in which it waits it polls.
-  [[nodiscard]] std::int64_t ns(std::int64_t wake_ns, double budget_ns, double share = 1.0) noexcept;
+  // enough for that too would cost more steps, let pass, than it catches.
+  [[nodiscard]] std::int64_t ns(std::int64_t wake_ns, double budget_ns) noexcept;
 
  private:
   static constexpr std::size_t kWindow = 64;
@@ -65,33 +47,19 @@ class Guard {
   std::int64_t guard_ns_ = kFirstGuardNs;
 };
 
-class Pacer {
+class Pacer : public Pacing {
  public:
   // `budget`: share of one core that all channels together may take, above 0. `period_ns`: for what has no steps to wait for.
   Pacer(std::span<const ChannelInfo> channels, double budget, std::int64_t period_ns);
 
-  // Somebody asks again: every counter that moves is waited for at once, for a step or (when its period was never learned) two.
-  void activate(std::int64_t now_ns) noexcept;
-
-  // A poll took from before_ns to after_ns. Says when the next is due: at or before after_ns means at once. kPlan: nothing is
-  // waited for any more; plan() tells.
-  static constexpr std::int64_t kPlan = INT64_MAX;
-  std::int64_t polled(std::int64_t before_ns, std::int64_t after_ns, std::span<const Sight> sights) noexcept;
-
-  // When the next poll is due. cpu_ns: CPU time that the sampler's thread has used so far. `hurry`: somebody waits for the next
-  // steps, which are not let pass even if the budget is overdrawn.
-  std::int64_t plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept;
-
-  // The same for somebody who comes while the sampler sleeps.
-  std::int64_t hurry(std::int64_t now_ns) noexcept;
-
-  // Whether every counter that can be was located since activate().
-  [[nodiscard]] bool is_in_step() const noexcept { return !is_activating_; }
-
-  // A step whose gap is longer than this was not seen as it came.
-  [[nodiscard]] std::int64_t tight_ns() const noexcept { return 3 * read_ns_ + 5'000 + least_pause_ns_ * 3 / 2; }
-
-  [[nodiscard]] PaceStats stats(std::size_t channel) const noexcept;  // any thread
+  // Every counter that moves is waited for at once, for a step or (when its period was never learned) two.
+  void activate(std::int64_t now_ns) noexcept override;
+  std::int64_t polled(std::int64_t before_ns, std::int64_t after_ns, std::span<const Sight> sights) noexcept override;
+  std::int64_t plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept override;
+  std::int64_t hurry(std::int64_t now_ns) noexcept override;
+  [[nodiscard]] bool is_in_step() const noexcept override { return !is_activating_; }
+  [[nodiscard]] std::int64_t tight_ns() const noexcept override { return 3 * read_ns_ + 5'000; }
+  [[nodiscard]] PaceStats stats(std::size_t channel) const noexcept override;
 
  private:
   enum class Kind : std::uint8_t {
@@ -140,8 +108,7 @@ class Pacer {
   [[nodiscard]] static bool is_slow(const Pace& pace) noexcept;
   [[nodiscard]] static std::int64_t patience_ns(const Pace& pace) noexcept;
   static std::int64_t next_ns(const Pace& pace, std::int64_t t_ns) noexcept;
-  [[nodiscard]] std::int64_t pause_ns(const Pace& pace, std::int64_t now_ns) const noexcept;
-  [[nodiscard]] double polling_share() const noexcept;
+  static std::int64_t pause_ns(const Pace& pace, std::int64_t now_ns) noexcept;
   void begin(Pace& pace, std::int64_t now_ns, bool at_once) noexcept;
   void see(Pace& pace, const Sight& sight) noexcept;
   void locate(Pace& pace, std::int64_t place_ns, bool is_tight) noexcept;
@@ -159,7 +126,6 @@ class Pacer {
   std::deque<Pace> paces_;  // a deque because what others look at in it cannot be moved
   double budget_;
   std::int64_t period_ns_;
-  std::int64_t least_pause_ns_ = 0;  // between two polls
   std::int64_t allowed_ns_ = 0;      // the budget of all together is overdrawn until then
   std::int64_t due_ns_ = 0;          // when the next poll is due, as was said last; 0: nothing was said
   std::int64_t before_ns_ = 0;       // begin of the last poll

@@ -24,20 +24,16 @@ std::string milliseconds(std::int64_t ns) {
 
 Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions& options) {
   std::map<std::string, std::shared_ptr<Runner>> runners;  // those that several samplers share, by Source::thread()
-  std::map<std::string, std::size_t> sharing;
-  for (const auto& source : sources) ++sharing[std::string(source->thread())];
   for (auto& source : sources) {
     const std::string thread(source->thread());
     auto runner = thread.empty() ? std::make_shared<Runner>() : runners[thread];
     if (!runner) runner = runners[thread] = std::make_shared<Runner>();
-    SamplerOptions own = options;
-    if (!thread.empty()) own.budget /= static_cast<double>(sharing[thread]);
     const std::size_t first = channels_.size();
     const auto& channels = source->channels();
     channels_.insert(channels_.end(), channels.begin(), channels.end());
     for (std::size_t i = 0; i < channels.size(); ++i) places_.push_back({samplers_.size(), i});
     may_hang_.push_back(!thread.empty());
-    samplers_.push_back(std::make_unique<Sampler>(std::move(source), first, own, std::move(runner)));
+    samplers_.push_back(std::make_unique<Sampler>(std::move(source), first, options, std::move(runner)));
   }
 }
 

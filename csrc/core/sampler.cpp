@@ -11,6 +11,8 @@
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/futex.hpp"
+#include "core/pacer.hpp"
+#include "core/slow_pacer.hpp"
 #include "core/stamp.hpp"
 #include "core/within.hpp"
 
@@ -39,6 +41,12 @@ std::size_t bucket(std::int64_t ns) noexcept {
   return ns <= 1 ? 0 : std::min<std::size_t>(kHistogramSize - 1, std::bit_width(static_cast<std::uint64_t>(ns)) - 1);
 }
 
+// What may hang is dear to read as well, and steps rarely.
+std::unique_ptr<Pacing> pacing(const Call& call, const SamplerOptions& options) {
+  if (call.may_hang()) return std::make_unique<SlowPacer>(call.channels(), options.budget);
+  return std::make_unique<Pacer>(call.channels(), options.budget, options.period_ns);
+}
+
 }  // namespace
 
 Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, const SamplerOptions& options,
@@ -48,7 +56,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
       first_channel_(first_channel),
       sights_(call_->channels().size()),
       read_clocks_(call_->channels().size(), StampMap(1.0, 0)),
-      pacer_(call_->channels(), options.budget, options.period_ns),
+      pacer_(pacing(*call_, options)),
       mode_(options.mode),
       period_ns_(options.period_ns) {
   if (channels().empty()) throw Error(ErrorKind::kBadArgument, "a source without channels cannot be sampled");
@@ -193,9 +201,9 @@ std::int64_t Sampler::step() noexcept {
   if (turn_.is_active) {
     if (!was_active) {
       turn_.due_ns = now;
-      pacer_.activate(now);
+      pacer_->activate(now);
     } else if (has_new_marks && turn_.mode == Mode::kTrack && turn_.due_ns > now) {
-      turn_.due_ns = has_ended_ ? now : pacer_.hurry(now);
+      turn_.due_ns = has_ended_ ? now : pacer_->hurry(now);
     }
     follow_mode(now);
   }
@@ -211,7 +219,7 @@ void Sampler::follow_mode(std::int64_t now) noexcept {
   turn_.mode = mode;
   turn_.period_ns = period_ns;
   turn_.due_ns = now;
-  if (mode == Mode::kTrack) pacer_.activate(now);
+  if (mode == Mode::kTrack) pacer_->activate(now);
 }
 
 // False: this thread was left behind.
@@ -225,13 +233,13 @@ bool Sampler::turn(std::int64_t now) noexcept {
     if (missed > 0) missed_ticks_.add(static_cast<std::uint64_t>(missed));
     turn_.due_ns += (missed + 1) * turn_.period_ns;
   }
-  const std::int64_t after = poll(now, missed > 0, turn_.mode == Mode::kTrack ? pacer_.tight_ns() : INT64_MAX);
+  const std::int64_t after = poll(now, missed > 0, turn_.mode == Mode::kTrack ? pacer_->tight_ns() : INT64_MAX);
   if (after == kLeftBehind) return false;
   if (turn_.mode == Mode::kTrack) {
-    turn_.due_ns = pacer_.polled(now, after, sights_);
-    if (turn_.due_ns == Pacer::kPlan) turn_.due_ns = pacer_.plan(after, charge(), pending_ != nullptr);
+    turn_.due_ns = pacer_->polled(now, after, sights_);
+    if (turn_.due_ns == Pacing::kPlan) turn_.due_ns = pacer_->plan(after, charge(), pending_ != nullptr);
     if (has_ended_) turn_.due_ns = after + kKeepAliveNs;
-    if (!pacer_.is_in_step()) return true;
+    if (!pacer_->is_in_step()) return true;
   }
   say_in_step();
   return true;

@@ -12,7 +12,7 @@
 #include "core/call.hpp"
 #include "core/count.hpp"
 #include "core/mark.hpp"
-#include "core/pacer.hpp"
+#include "core/pacing.hpp"
 #include "core/recorder.hpp"
 #include "core/ring.hpp"
 #include "core/runner.hpp"
@@ -111,7 +111,7 @@ class Sampler {
   [[nodiscard]] const std::shared_ptr<Ring>& ring(std::size_t channel) const noexcept { return recorders_[channel]->ring(); }
   [[nodiscard]] const Recorder& recorder(std::size_t channel) const noexcept { return *recorders_[channel]; }
   [[nodiscard]] ChannelStats channel_stats(std::size_t channel) const noexcept { return recorders_[channel]->stats(); }
-  [[nodiscard]] PaceStats pace_stats(std::size_t channel) const noexcept { return pacer_.stats(channel); }
+  [[nodiscard]] PaceStats pace_stats(std::size_t channel) const noexcept { return pacer_->stats(channel); }
   [[nodiscard]] SamplerStats stats() const noexcept;
 
   // ---- For its runner
@@ -163,7 +163,7 @@ class Sampler {
   std::vector<std::unique_ptr<Recorder>> recorders_;
   std::vector<Sight> sights_;  // what the last poll saw
   std::vector<StampMap> read_clocks_;  // by channel: of sources that say when they read it, on CLOCK_MONOTONIC
-  Pacer pacer_;
+  std::unique_ptr<Pacing> pacer_;
   Turn turn_;
   std::int64_t charged_ns_ = 0;  // CPU time of the thread in its turns
   std::int64_t integration_ns_ = 0;  // the shortest update period of its power readings; 0: it has none
