@@ -21,6 +21,9 @@ constexpr std::int64_t kLookNs = 20 * kMs;
 constexpr std::int64_t kRestNs = 1'000 * kMs;
 constexpr std::int64_t kRestLookNs = 50 * kMs;
 
+// So long after the last step that was seen a counter is still where it is expected: a period is known to some parts in ten thousand.
+constexpr std::int64_t kPhaseNs = 2'000 * kMs;
+
 // Late so often in a row: the counter is not where it is looked for.
 constexpr std::uint32_t kLost = 4;
 
@@ -42,7 +45,7 @@ SlowPacer::SlowPacer(std::span<const ChannelInfo> channels, double budget) : bud
 
 void SlowPacer::activate(std::int64_t now_ns) noexcept {
   for (Pace& pace : paces_) {
-    pace.cadence.lose_phase();
+    if (now_ns - pace.place_ns > kPhaseNs) pace.cadence.lose_phase();
     pace.was_located = false;
     pace.moved_ns = now_ns;
   }

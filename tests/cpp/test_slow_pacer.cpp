@@ -204,6 +204,22 @@ TEST_CASE("after a pause in which nobody asked the period is still known, and wh
   CHECK(tracked.gap_ms(0.95) < 1.6);
 }
 
+TEST_CASE("after a short pause the counter is where it was expected, and the first step is found as well as any") {
+  for (const std::int64_t pause_ns : {300 * kMilli, 1'900 * kMilli}) {
+    Tracked tracked(grid(100 * kMilli, 0, kEnd));
+    tracked.run(3 * kSecond, 8 * kSecond);
+    tracked.simulation.now += pause_ns;
+    tracked.simulation.polled = tracked.simulation.now;
+    tracked.pacer.activate(tracked.simulation.now);
+    const std::int64_t asked_ns = tracked.simulation.now;
+    const std::size_t before = tracked.simulation.counters[0].gap_ns.size();
+    tracked.simulation.run(asked_ns + 220 * kMilli);
+    const auto& gaps = tracked.simulation.counters[0].gap_ns;
+    REQUIRE(gaps.size() > before + 1);
+    CHECK(*std::min_element(gaps.begin() + static_cast<std::ptrdiff_t>(before), gaps.begin() + static_cast<std::ptrdiff_t>(before) + 2) < 1.6 * kMilli);
+  }
+}
+
 TEST_CASE("a counter that ended is not waited for") {
   SlowPacer pacer(std::vector{board(100 * kMilli), board(100 * kMilli)}, kBudget);
   Simulation simulation(pacer, {grid(100 * kMilli, 0, kEnd), grid(30 * kMilli, 0, kEnd)});
