@@ -90,7 +90,9 @@ void Runner::start() {
 // With mutex_ held.
 void Runner::start_thread() {
   shift_ = std::make_shared<Shift>();
-  thread_ = std::make_unique<std::thread>([this, shift = shift_, calls = calls_]() mutable { run(std::move(shift), std::move(calls)); });
+  thread_ = std::make_unique<std::thread>([this, shift = shift_, calls = calls_]() mutable {
+    run(std::move(shift), std::move(calls));
+  });
 }
 
 // With mutex_ held.

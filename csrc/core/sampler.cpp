@@ -82,8 +82,8 @@ void Sampler::read_first() {
   if (!call_->may_hang()) {
     (void)call_->read(begin_ns);
   } else if (!run_within(kFirstReadingNs, [call = call_, begin_ns] { (void)call->read(begin_ns); })) {
-    throw Error(ErrorKind::kUnavailable, channel.source + " did not answer within 2 s when " + channel.name + " was read", channel.path,
-                ETIMEDOUT, "look with the vendor's own tools whether the device still works");
+    throw Error(ErrorKind::kUnavailable, channel.source + " did not answer within 2 s when " + channel.name + " was read",
+                channel.path, ETIMEDOUT, "look with the vendor's own tools whether the device still works");
   }
   const std::int64_t end_ns = now_ns();
   take_all(begin_ns, end_ns, false, INT64_MAX);

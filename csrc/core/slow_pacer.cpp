@@ -21,7 +21,8 @@ constexpr std::int64_t kLookNs = 20 * kMs;
 constexpr std::int64_t kRestNs = 1'000 * kMs;
 constexpr std::int64_t kRestLookNs = 50 * kMs;
 
-// So long after the last step that was seen a counter is still where it is expected: a period is known to some parts in ten thousand.
+// So long after the last step that was seen a counter is still where it is expected: periods are known to some parts in ten
+// thousand.
 constexpr std::int64_t kPhaseNs = 2'000 * kMs;
 
 // Late so often in a row: the counter is not where it is looked for.
