@@ -216,6 +216,8 @@ class Probe:
         """
     def energy_until(self, channel: int, start: Mark, end_ns: int) -> tuple[float, float, float, int]:
         """joules, lower, upper, flags from a mark, settled or not, until an instant that may have no edge behind it yet."""
+    def known_until(self, channel: int) -> int:
+        """Up to which instant energies() can answer without `unsettled`; before the first edge where it cannot at all."""
     def view(self, channel: int, count: int = -1) -> npt.NDArray[np.void]:
         """The newest `count` edges (all: -1): zero-copy, read-only, dtype EDGE_DTYPE; pinned while it lives."""
     def channel_stats(self, channel: int) -> dict[str, Any]:
@@ -255,8 +257,12 @@ def _series_energies(
     max_watts: float,
     starts_ns: npt.NDArray[np.int64],
     ends_ns: npt.NDArray[np.int64],
+    guide: npt.NDArray[np.void] = ...,
+    spill_joules: float = 0.0,
+    blind_joules: float = 0.0,
+    period_ns: int = 0,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
-    """joules, lower, upper, flags; BadArgument where these edges cannot answer."""
+    """joules, lower, upper, flags; BadArgument where these edges cannot answer. `guide`: edges of the channel's guide."""
 
 def _unwrap(
     modulus: int, joules_per_count: float, max_watts: float, stale_ns: int, raws: Sequence[int], times_ns: Sequence[int]

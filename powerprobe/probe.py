@@ -317,9 +317,8 @@ class Probe:
         except KeyError:
             raise BadArgument(f"channel: none is named {channel!r}; there are {', '.join(self.channels)}") from None
 
-    def _known_until(self, place: int) -> float:
-        newest = self._native.view(place, 2)
-        return int(newest["t_ns"][1]) - int(newest["gap_ns"][1]) if newest.size == 2 else -math.inf
+    def _known_until(self, place: int) -> int:
+        return self._native.known_until(place)
 
     def _settle(self, places: Iterable[int], latest_ns: int, seconds: float) -> None:
         """Returns when all can be answered up to latest_ns, or when the samplers will not bring it any nearer."""

@@ -34,8 +34,10 @@ def replay(
 
             and can have any other attribute of `ChannelInfo` that describes a counter: `modulus`, `update_period_ns`,
             `stale_ns`, `max_watts`, `quantum_joules`, `provenance`, `low_watts`, `high_watts`, `formula`, `path`,
-            `source`, `cpu`, and for hardware stamps `stamp_tick_ns` and `stamp_modulus`. The bounds rest on `stale_ns`,
-            in real time; without it, it is the longest time between two steps.
+            `source`, `cpu`, those of GPUs (`gpu`, `reading`, `window_ns`, `least_pause_ns`, `spill_joules`, `blind_joules`,
+            `uuid`, `pci`, `model`, `instances`, `speed`), `guide` (which of these dicts, counted from 0, says how the power
+            went between this one's steps), and for hardware stamps `stamp_tick_ns` and `stamp_modulus`. The bounds rest
+            on `stale_ns`, in real time; without it, it is the longest time between two steps.
 
             Or the path of a JSON file with one object that has these arguments as keys (`channels` at least); arguments
             that are given as well come before those in the file.

@@ -25,8 +25,11 @@ const char* text(Step step) {
 }
 
 py::tuple series_energies(const py::array_t<Edge, py::array::c_style>& edges_array, double quantum, double low_watts,
-                          double high_watts, double max_watts, const Int64Array& starts_ns, const Int64Array& ends_ns) {
+                          double high_watts, double max_watts, const Int64Array& starts_ns, const Int64Array& ends_ns,
+                          const py::array_t<Edge, py::array::c_style>& guide_array, double spill_joules, double blind_joules,
+                          std::int64_t period_ns) {
   const auto edges = readable(edges_array, "edges");
+  const auto guide = readable(guide_array, "guide");
   const auto starts = readable(starts_ns, "starts_ns");
   const auto ends = readable(ends_ns, "ends_ns");
   check_same_length(starts, ends);
@@ -37,7 +40,8 @@ py::tuple series_energies(const py::array_t<Edge, py::array::c_style>& edges_arr
       range.last_ns > last_answerable_ns(edges)) {
     throw Error(ErrorKind::kBadArgument, "these edges cannot answer all of these intervals");
   }
-  energies_between(edges, EnergyModel{quantum, low_watts, high_watts, max_watts}, starts, ends, range.sorted, arrays.spans());
+  const EnergyModel model{quantum, low_watts, high_watts, max_watts, spill_joules, blind_joules, period_ns};
+  energies_between(edges, model, starts, ends, range.sorted, arrays.spans(), true, guide);
   return arrays.tuple();
 }
 
@@ -67,7 +71,9 @@ py::list stamps(double tick_ns, std::uint64_t modulus,
 
 void bind_arithmetic(py::module_& m) {
   m.def("_series_energies", &series_energies, py::arg("edges"), py::arg("quantum"), py::arg("low_watts"),
-        py::arg("high_watts"), py::arg("max_watts"), py::arg("starts_ns"), py::arg("ends_ns"));
+        py::arg("high_watts"), py::arg("max_watts"), py::arg("starts_ns"), py::arg("ends_ns"),
+        py::arg("guide") = py::array_t<Edge, py::array::c_style>(), py::arg("spill_joules") = 0.0, py::arg("blind_joules") = 0.0,
+        py::arg("period_ns") = 0);
   m.def("_unwrap", &unwrap, py::arg("modulus"), py::arg("joules_per_count"), py::arg("max_watts"), py::arg("stale_ns"),
         py::arg("raws"), py::arg("times_ns"));
   m.def("_stamps", &stamps, py::arg("tick_ns"), py::arg("modulus"), py::arg("observations"));

@@ -273,6 +273,10 @@ void bind_probe(py::module_& m) {
         }
         return arrays.tuple();
       }, py::arg("channel"), py::arg("starts_ns"), py::arg("ends_ns"), py::arg("unsettled") = false)
+      .def("known_until", [](const Probe& probe, std::size_t channel) {
+        check_channel(probe, channel);
+        return probe.known_until_ns(channel);
+      }, py::arg("channel"))
       .def("view", &view, py::arg("channel"), py::arg("count") = -1)
       .def("channel_stats", [](const Probe& probe, std::size_t channel) {
         check_channel(probe, channel);

@@ -65,7 +65,7 @@ class Pacer : public Pacing {
   enum class Kind : std::uint8_t {
     kSteps,    // a counter that steps
     kStamped,  // one whose steps the hardware stamps: one look after each is enough
-    kPlain,    // an estimate: it moves whenever it is read
+    kPlain,    // an estimate, which moves whenever it is read, or what says itself when it was: nothing to wait for
   };
 
   struct Pace {

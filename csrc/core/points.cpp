@@ -31,13 +31,26 @@ double Points::back_ns(Index at) const noexcept {
   return std::min(std::max(back, 0.0), std::min(static_cast<double>(gap_ns), most));
 }
 
+// Which part of the step after this edge was used by t: as the guide says, or by time.
+double Points::share(Index line, std::int64_t t) const noexcept {
+  const Edge& from = edges_[line];
+  const Edge& to = edges_[line + 1];
+  const double back = back_ns(line);
+  const double to_back = back_ns(line + 1);
+  const auto since = static_cast<double>(t - from.t_ns);
+  const auto step = static_cast<double>(to.t_ns - from.t_ns);
+  return guide_.share(from.t_ns, -back, since, step - to_back).value_or((since + back) / (step + back - to_back));
+}
+
 Point Points::anywhere(Index at, std::int64_t t) const noexcept {
   const Edge& before = edges_[at];
   const Edge& after = edges_[at + 1];
   const std::int64_t before_gap = before.gap_ns;
   const bool is_whole = before.segment == after.segment;
 
-  const auto [quantum, watts, open, low_watts, high_watts, is_estimate] = limits_;
+  const double quantum = limits_.quantum;
+  const double watts = limits_.watts;
+  const double open = limits_.open;
   Point point{t, 0.0, before.joules, 0.0, before.segment, before.flags};
   if (is_whole && t >= after.t_ns) {  // the last edge of all, which has no gap
     point.lower = after.joules;
@@ -56,14 +69,12 @@ Point Points::anywhere(Index at, std::int64_t t) const noexcept {
     point.upper = std::min(point.upper, edges_[i].joules + quantum + watts * static_cast<double>(beyond) + open);
   }
 
-  // The straight line that t is on begins at the edge before t, or at the one after, if that has its place before t.
+  // The line that t is on begins at the edge before t, or at the one after, if that has its place before t.
   const Index line = static_cast<double>(t - after.t_ns) + back_ns(at + 1) > 0.0 ? at + 1 : at;
   const Edge& from = edges_[line];
   const Edge& to = edges_[line + 1];
-  const double back = back_ns(line);
-  const double along = static_cast<double>(t - from.t_ns) + back;
-  const double length = static_cast<double>(to.t_ns - from.t_ns) + back - back_ns(line + 1);
-  point.joules = from.segment == to.segment ? from.joules + (to.joules - from.joules) * (along / length) : from.joules;
+  point.joules = from.joules;
+  if (from.segment == to.segment) point.joules += (to.joules - from.joules) * share(line, t);
   point.joules = std::min(std::max(point.joules, point.lower), point.upper);
   return point;
 }

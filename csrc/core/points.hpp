@@ -3,11 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 
+#include "core/guide.hpp"
 #include "core/series.hpp"
 
 namespace powerprobe {
@@ -36,29 +38,45 @@ struct Limits {
         open(model.max_watts > 0.0 ? 0.0 : kInfinity),
         low_watts(model.low_watts * 1e-9),
         high_watts(model.high_watts * 1e-9),
-        is_estimate(model.estimated()) {}
+        spill(model.spill_joules),
+        blind(model.blind_joules),
+        periods_per_ns(1.0 / std::max(static_cast<double>(model.period_ns), 1.0)),
+        is_estimate(model.estimated()),
+        is_plain(!is_estimate && !(spill > 0.0) && !(blind > 0.0)) {}
+
+  // What the points of an interval of so many nanoseconds do not know: an estimate's watts, or what the sensor did not tell.
+  void loosen(double& lower, double& upper, double length) const noexcept {
+    if (is_estimate) {
+      lower = low_watts * length;
+      upper = high_watts * length;
+    } else {
+      const double untold = 2.0 * spill + blind * std::sqrt(1.0 + length * periods_per_ns);
+      lower = or_zero(lower - untold);
+      upper = std::min(upper + untold, watts * length + open);
+    }
+  }
 
   double quantum;
   double watts;  // the most that is possible; all watts are joules per nanosecond here
   double open;   // what to add to (take from) each bound that rests on watts: infinity if they are not known
   double low_watts;
   double high_watts;
+  double spill;
+  double blind;
+  double periods_per_ns;
   bool is_estimate;
+  bool is_plain;  // a counter that tells all: its points bound an interval, and nothing else has to be known
 };
 
 inline Energy between(const Point& start, const Point& end, const Limits& limits) noexcept {
   const auto length = static_cast<double>(end.t_ns - start.t_ns);
   const bool is_whole = start.segment == end.segment;
+  const double lost = static_cast<double>(end.segment - start.segment) * limits.quantum;
   Energy energy;
-  if (limits.is_estimate) {
-    energy.lower = limits.low_watts * length;
-    energy.upper = limits.high_watts * length;
-  } else {
-    const double lost = static_cast<double>(end.segment - start.segment) * limits.quantum;
-    energy.lower = or_zero(end.lower - start.upper - lost);
-    energy.upper = limits.watts * length + limits.open;
-    if (is_whole) energy.upper = std::min(energy.upper, end.upper - start.lower);
-  }
+  energy.lower = or_zero(end.lower - start.upper - lost);
+  energy.upper = limits.watts * length + limits.open;
+  if (is_whole) energy.upper = std::min(energy.upper, end.upper - start.lower);
+  if (!limits.is_plain) [[unlikely]] limits.loosen(energy.lower, energy.upper, length);
   energy.joules = std::min(std::max(end.joules - start.joules, energy.lower), energy.upper);
   energy.flags = start.flags | end.flags | (is_whole ? 0u : kEdgeReset);
   return energy;
@@ -66,12 +84,19 @@ inline Energy between(const Point& start, const Point& end, const Limits& limits
 
 class Points {
  public:
-  Points(std::span<const Edge> edges, const EnergyModel& model) noexcept
-      : edges_(edges.data()), last_(static_cast<Index>(edges.size() - 1)), limits_(model) {}
+  Points(std::span<const Edge> edges, const EnergyModel& model, std::span<const Edge> guide = {}) noexcept
+      : edges_(edges.data()),
+        last_(static_cast<Index>(edges.size() - 1)),
+        limits_(model),
+        guide_(guide),
+        careful_below_(guide_.empty() ? 1 : std::numeric_limits<Index>::max()) {}
 
   [[nodiscard]] const Edge* edges() const noexcept { return edges_; }
   [[nodiscard]] Index last() const noexcept { return last_; }
   [[nodiscard]] const Limits& limits() const noexcept { return limits_; }
+
+  // Straight lines, and bounds that the points alone give: what steps.hpp can do.
+  [[nodiscard]] bool is_plain() const noexcept { return limits_.is_plain && guide_.empty(); }
 
   // The last edge with t_ns <= t among [low, high), or low.
   [[nodiscard]] Index search(Index low, Index high, std::int64_t t) const noexcept {
@@ -107,7 +132,7 @@ class Points {
   // The point at t, given the last edge with t_ns <= t. Most are between two edges that are seen tightly.
   [[nodiscard]] Point on(Index at, std::int64_t t) const noexcept {
     at = std::min(at, last_ - 1);  // a point needs an edge behind it
-    if (at == 0) return anywhere(at, t);
+    if (at < careful_below_) return anywhere(at, t);
     const Edge& earlier = edges_[at - 1];
     const Edge& before = edges_[at];
     const Edge& after = edges_[at + 1];
@@ -119,7 +144,9 @@ class Points {
                           kWidePart * before_gap <= before.t_ns - earlier.t_ns && kWidePart * after_gap <= step &&
                           since + std::max<std::int64_t>(after_gap, 1) <= step;
     if (!is_tight) [[unlikely]] return anywhere(at, t);
-    const auto [quantum, watts, open, low_watts, high_watts, is_estimate] = limits_;
+    const double quantum = limits_.quantum;
+    const double watts = limits_.watts;
+    const double open = limits_.open;
     const double share = static_cast<double>(2 * since + before_gap) / static_cast<double>(2 * step + before_gap - after_gap);
     const double joules = before.joules + (after.joules - before.joules) * share;
     const double lower = std::max(before.joules, after.joules - watts * static_cast<double>(step - since) - open);
@@ -146,11 +173,14 @@ class Points {
 
  private:
   [[nodiscard]] Point anywhere(Index at, std::int64_t t) const noexcept;
+  [[nodiscard]] double share(Index line, std::int64_t t) const noexcept;
   [[nodiscard]] double middle_ns(Index at) const noexcept;
 
   const Edge* edges_;
   Index last_;
   Limits limits_;
+  Guide guide_;
+  Index careful_below_;  // points after edges below this one take the careful way: without a guide only the first
 };
 
 }  // namespace powerprobe

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -105,23 +106,51 @@ PaceStats Probe::pace_stats(std::size_t channel) const noexcept {
 
 namespace {
 
+// A guide that has not told for so long (of a read that hangs) will not.
+constexpr std::int64_t kGiveUpNs = 1'000'000'000;
+
 // Also where there is no edge behind the instant yet.
-Point unsettled_point(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept {
-  const bool is_known = edges.size() >= 2 && t_ns <= last_answerable_ns(edges);
-  return is_known ? point_at(edges, model, t_ns) : point_beyond(edges, model, t_ns);
+Point unsettled_point(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns,
+                      std::span<const Edge> guide) noexcept {
+  const bool is_known = t_ns <= known_until_ns(edges, INT64_MAX);
+  return is_known ? point_at(edges, model, t_ns, guide) : point_beyond(edges, model, t_ns);
 }
 
 }  // namespace
 
+const Recorder& Probe::recorder(std::size_t channel) const noexcept {
+  const Place place = places_[channel];
+  return samplers_[place.sampler]->recorder(place.channel);
+}
+
+Probe::Pinned Probe::pin(std::size_t channel) const {
+  const Recorder& counter = recorder(channel);
+  Pinned pinned{lease_newest(channel, UINT64_MAX), std::nullopt, INT64_MAX};
+  if (const Recorder* const guide = counter.guide()) {
+    pinned.guide_lease.emplace(guide->ring()->lease());
+    if (is_running()) pinned.settled_ns = std::max(counter.settled_ns(pinned.guide()), now_ns() - kGiveUpNs);
+  }
+  return pinned;
+}
+
+std::int64_t Probe::known_until_ns(std::size_t channel) const {
+  // Who only wants to know this must not keep the sampler from storing edges.
+  if (recorder(channel).guide() == nullptr) return powerprobe::known_until_ns(lease_newest(channel, 2).edges(), INT64_MAX);
+  const Pinned pinned = pin(channel);
+  return powerprobe::known_until_ns(pinned.edges(), pinned.settled_ns);
+}
+
 Energy Probe::energy_until(std::size_t channel, const Mark& start, std::int64_t end_ns) const {
-  const Lease lease = lease_newest(channel, UINT64_MAX);
+  const Pinned pinned = pin(channel);
+  const auto edges = pinned.edges();
   const EnergyModel model = EnergyModel::of(channels_[channel]);
   const bool is_settled = start.is_done() && start.slots()[channel].state == MarkState::kKnown;
-  if (lease.edges().empty() || (!is_settled && start.t_ns() < first_answerable_ns(lease.edges()))) {
+  if (edges.empty() || (!is_settled && start.t_ns() < first_answerable_ns(edges))) {
     throw Error(ErrorKind::kOutOfRange, channels_[channel].name + " was not read at the begin of this measurement");
   }
-  const Point begin = is_settled ? start.slots()[channel].point : unsettled_point(lease.edges(), model, start.t_ns());
-  return energy_between(begin, unsettled_point(lease.edges(), model, end_ns), model);
+  const Point begin =
+      is_settled ? start.slots()[channel].point : unsettled_point(edges, model, start.t_ns(), pinned.guide());
+  return energy_between(begin, unsettled_point(edges, model, end_ns, pinned.guide()), model);
 }
 
 void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends,
@@ -133,11 +162,11 @@ void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, 
     throw Error(ErrorKind::kBadArgument,
                 "interval " + std::to_string(range.backwards) + " ends before it starts (ends < starts)");
   }
-  const Lease lease = lease_newest(channel, UINT64_MAX);
-  const auto edges = lease.edges();
+  const Pinned pinned = pin(channel);
+  const auto edges = pinned.edges();
   if (edges.empty()) throw Error(ErrorKind::kOutOfRange, name + " has not been read yet");
   if (range.first_ns < first_answerable_ns(edges)) {
-    if (lease.first_index() > 0) {
+    if (pinned.lease.first_index() > 0) {
       throw Error(ErrorKind::kOverrun,
                   name + ": an interval starts " + milliseconds(first_answerable_ns(edges) - range.first_ns) +
                       " before the oldest edge that the ring still holds",
@@ -147,18 +176,19 @@ void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, 
                 name + ": an interval starts " + milliseconds(first_answerable_ns(edges) - range.first_ns) +
                     " before the first reading of this probe");
   }
-  // A single edge answers nothing, not even the instant it was seen at.
-  if (range.last_ns > last_answerable_ns(edges) || edges.size() < 2) {
+  const std::int64_t known_ns = powerprobe::known_until_ns(edges, pinned.settled_ns);
+  if (range.last_ns > known_ns) {
     const std::int64_t ended_ns = channel_stats(channel).ended_ns;
     if (ended_ns != INT64_MAX) {
       throw Error(ErrorKind::kGone, name + " ended " + milliseconds(now_ns() - ended_ns) +
                                         " ago; energy is known until " +
-                                        milliseconds(range.last_ns - last_answerable_ns(edges)) + " before an interval's end");
+                                        milliseconds(range.last_ns - known_ns) + " before an interval's end");
     }
     if (unsettled) {  // who asks before the edge behind an end has few questions: each by itself
       for (std::size_t i = 0; i < starts.size(); ++i) {
         const EnergyModel model = EnergyModel::of(channels_[channel]);
-        const Energy energy = energy_between(unsettled_point(edges, model, starts[i]), unsettled_point(edges, model, ends[i]), model);
+        const Energy energy = energy_between(unsettled_point(edges, model, starts[i], pinned.guide()),
+                                             unsettled_point(edges, model, ends[i], pinned.guide()), model);
         out.joules[i] = energy.joules;
         out.lower[i] = energy.lower;
         out.upper[i] = energy.upper;
@@ -167,12 +197,11 @@ void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, 
       return;
     }
     throw Error(ErrorKind::kOutOfRange, name + ": an interval ends " +
-                                            milliseconds(range.last_ns - last_answerable_ns(edges)) +
+                                            milliseconds(range.last_ns - known_ns) +
                                             " after the newest edge");
   }
-  const Place place = places_[channel];
-  const bool rare = samplers_[place.sampler]->recorder(place.channel).has_rare_since(lease.first_index());
-  energies_between(edges, EnergyModel::of(channels_[channel]), starts, ends, range.sorted, out, rare);
+  const bool rare = recorder(channel).has_rare_since(pinned.lease.first_index());
+  energies_between(edges, EnergyModel::of(channels_[channel]), starts, ends, range.sorted, out, rare, pinned.guide());
 }
 
 }  // namespace powerprobe

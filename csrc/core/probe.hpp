@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -52,6 +53,10 @@ class Probe {
   void energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends, Energies out,
                 bool unsettled = false) const;
 
+  // Up to when energies() can answer for a channel, because there is an edge behind it and its guide, if it has one, has told of that
+  // time or was waited for long enough. INT64_MIN: nothing was read yet.
+  [[nodiscard]] std::int64_t known_until_ns(std::size_t channel) const;
+
   // Energy from a mark, settled or not, until an instant that may have no edge behind it yet. Throws Error (kOutOfRange) when the
   // channel was not read by then.
   [[nodiscard]] Energy energy_until(std::size_t channel, const Mark& start, std::int64_t end_ns) const;
@@ -70,6 +75,21 @@ class Probe {
     std::size_t sampler;
     std::size_t channel;
   };
+
+  // A channel's edges and those of its guide, pinned.
+  struct Pinned {
+    Lease lease;
+    std::optional<Lease> guide_lease;  // later: what the guide tells of these edges is in it if it was there in time
+    std::int64_t settled_ns;           // edges seen by then can answer
+
+    [[nodiscard]] std::span<const Edge> edges() const noexcept { return lease.edges(); }
+    [[nodiscard]] std::span<const Edge> guide() const noexcept {
+      return guide_lease ? guide_lease->edges() : std::span<const Edge>();
+    }
+  };
+
+  [[nodiscard]] const Recorder& recorder(std::size_t channel) const noexcept;
+  [[nodiscard]] Pinned pin(std::size_t channel) const;
 
   std::vector<ChannelInfo> channels_;
   std::vector<Place> places_;

@@ -23,9 +23,15 @@ Recorder::Recorder(const ChannelInfo& channel, std::size_t capacity)
   if (channel.stamp_tick_ns > 0.0) stamps_.emplace(channel.stamp_tick_ns, channel.stamp_modulus);
 }
 
+void Recorder::follow(const Recorder& guide) noexcept {
+  guide_ = &guide;
+  patience_ns_ = std::min(guide.info_.window_ns + 3 * guide.info_.update_period_ns, kGuidePatienceNs);
+}
+
 Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late,
                      std::int64_t tight_ns) noexcept {
   if (has_ended_) return {.ended = true};
+  read_ns_.store(after_ns, std::memory_order_relaxed);
   if (reading.status == ReadStatus::kGone || reading.status == ReadStatus::kFatal) return end(reading, before_ns);
   if (reading.status == ReadStatus::kRetry || after_ns - before_ns > kLongestNs) {
     retries_.add();
@@ -35,7 +41,12 @@ Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_
     return {};
   }
   if (health_.load(std::memory_order_relaxed) != 0) health_.store(0, std::memory_order_relaxed);
-  if (late) next_flags_ |= kEdgeLate;
+  if (reading.status == ReadStatus::kNoNews) return {};
+  // Only a counter has steps. An estimate moves whenever it is read; what is integrated says itself when it was, so that it cannot be
+  // seen too late.
+  const bool has_steps = info_.provenance == Provenance::kMeasured;
+  const bool is_integrated = info_.provenance == Provenance::kIntegrated;
+  if (late && !is_integrated) next_flags_ |= kEdgeLate;
   const std::int64_t old_value_seen_ns = std::exchange(old_value_seen_ns_, before_ns);
   const Step step = unwrapper_.feed(reading.count, after_ns, after_ns - before_ns);
   if (unwrapper_.ambiguous()) {
@@ -53,6 +64,7 @@ Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_
       edge.flags = kEdgeFirst;
       break;
     case Step::kStill:
+      if (is_integrated && reading.at_ns != 0) break;  // as good as any other: nothing was used
       // Rest is news too, but not at each poll: it bounds what was used up to stale_ns ago.
       if (after_ns - last_edge_ns_ < 2 * info_.stale_ns) return {};
       edge.flags = kEdgeQuiet;
@@ -77,10 +89,14 @@ Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_
     gap_ns = located.gap_ns + (edge.t_ns - located.t_ns);
     edge.flags |= kEdgeStamped;
   }
+  if (reading.at_ns != 0 && (edge.flags & kEdgeQuiet) == 0) {
+    edge.t_ns = std::max(reading.at_ns, last_edge_ns_ + 1);
+    gap_ns = reading.gap_ns + (edge.t_ns - reading.at_ns);
+    if (has_steps) edge.flags |= kEdgeStamped;
+  }
   const bool stepped = step == Step::kPlain || step == Step::kWrapped;
-  const bool has_steps = info_.provenance != Provenance::kEstimated;  // an estimate moves whenever it is read
   if (stepped && has_steps && gap_ns > tight_ns) edge.flags |= kEdgeLate;
-  const Sight sight{.stepped = stepped, .t_ns = edge.t_ns, .gap_ns = gap_ns};
+  const Sight sight = is_integrated ? Sight{} : Sight{.stepped = stepped, .t_ns = edge.t_ns, .gap_ns = gap_ns};
   edge.joules = static_cast<double>(unwrapper_.total()) * info_.joules_per_count;
   edge.gap_ns = saturated(gap_ns);
   edge.read_ns = saturated(after_ns - before_ns);
@@ -111,16 +127,19 @@ Sight Recorder::end(const Reading& reading, std::int64_t at_ns) noexcept {
 
 bool Recorder::fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept {
   const auto edges = ring_->tail(ring_->capacity());
+  std::span<const Edge> guide;
+  if (guide_ != nullptr) guide = guide_->ring_->tail(guide_->ring_->capacity());
+  const std::int64_t settled_ns = give_up ? INT64_MAX : this->settled_ns(guide);
   if (!edges.empty() && t_ns < first_answerable_ns(edges)) {
     slot.state = MarkState::kOutside;
-  } else if (edges.size() >= 2 && t_ns <= last_answerable_ns(edges)) {
-    know(slot, point_at(edges, model_, t_ns));
-  } else if (unstored_ && !edges.empty() && t_ns <= last_answerable_ns({&*unstored_, 1})) {
+  } else if (t_ns <= known_until_ns(edges, settled_ns)) {
+    know(slot, point_at(edges, model_, t_ns, guide));
+  } else if (unstored_ && !edges.empty() && unstored_->t_ns <= settled_ns && t_ns <= last_answerable_ns({&*unstored_, 1})) {
     // A lease holds the whole ring and newer edges are dropped, but the newest of them is still in hand.
     const auto after = std::upper_bound(edges.begin(), edges.end(), t_ns,
                                         [](std::int64_t t, const Edge& edge) { return t < edge.t_ns; });
     const std::array<Edge, 2> around{*(after - 1), *unstored_};
-    know(slot, point_at(around, model_, t_ns));
+    know(slot, point_at(around, model_, t_ns, guide));
   } else if (has_ended_) {
     slot.state = MarkState::kGone;
   } else if (give_up) {
@@ -129,6 +148,14 @@ bool Recorder::fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noe
     return false;
   }
   return true;
+}
+
+std::int64_t Recorder::settled_ns(std::span<const Edge> guide) const noexcept {
+  const auto has_ended = [](const Recorder& recorder) {
+    return recorder.ended_ns_.load(std::memory_order_relaxed) != INT64_MAX;
+  };
+  if (guide_ == nullptr || has_ended(*this) || has_ended(*guide_)) return INT64_MAX;
+  return std::max(guided_until_ns(guide), read_ns_.load(std::memory_order_relaxed) - patience_ns_);
 }
 
 void Recorder::know(Mark::Slot& slot, const Point& point) const noexcept {

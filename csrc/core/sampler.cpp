@@ -71,6 +71,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
     recorders_.push_back(std::make_unique<Recorder>(channel, options.capacity));
     if (options.lock_memory) recorders_.back()->ring()->lock_memory();
   }
+  follow_guides();
   read_first();
   runner_->adopt(this, call_, options.realtime);
 }
@@ -97,6 +98,18 @@ void Sampler::read_first() {
   const int error = readings.front().error;
   throw Error(ErrorKind::kUnavailable,
               "no channel of " + channel.source + " could be read: " + std::generic_category().message(error), channel.path, error);
+}
+
+void Sampler::follow_guides() {
+  for (std::size_t i = 0; i < channels().size(); ++i) {
+    const ChannelInfo& channel = channels()[i];
+    if (channel.guide < 0) continue;
+    const auto guide = static_cast<std::size_t>(channel.guide);
+    if (guide >= channels().size() || guide == i) {
+      throw Error(ErrorKind::kBadArgument, "guide of " + channel.name + " must be the index of another channel of its source");
+    }
+    recorders_[i]->follow(*recorders_[guide]);
+  }
 }
 
 Sampler::~Sampler() {

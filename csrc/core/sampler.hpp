@@ -141,6 +141,7 @@ class Sampler {
     std::int64_t polled_ns = 0;
   };
 
+  void follow_guides();
   [[nodiscard]] bool is_asked_for(std::int64_t now) const noexcept;
   [[nodiscard]] bool go_quiet(std::int64_t now) noexcept;
   [[nodiscard]] std::int64_t look_ns() const noexcept;

@@ -44,7 +44,7 @@ std::uint32_t answer_sorted(const Points& points, const Question& question, cons
   for (std::size_t from = begin; from < end; from += kBatch) {
     const std::size_t size = std::min(kBatch, end - from);
     start = points.advance(start, starts[from]);
-    if (!points.limits().is_estimate && steps.prepare(points, start, ends[from + size - 1])) {
+    if (points.is_plain() && steps.prepare(points, start, ends[from + size - 1])) {
       steps.answer(starts + from, ends + from, size, out, from);
       flags_seen |= steps.flags_seen();
       continue;
@@ -129,11 +129,25 @@ EnergyModel EnergyModel::of(const ChannelInfo& channel) noexcept {
   // A counter that is shown in other units than its own (powercap: whole microjoules of a 61 microjoule step) is cut off twice.
   const double quantum =
       channel.quantum_joules > 0.0 ? channel.quantum_joules + channel.joules_per_count : channel.joules_per_count;
-  return {quantum, channel.low_watts, channel.high_watts, channel.max_watts};
+  return {quantum,
+          channel.low_watts,
+          channel.high_watts,
+          channel.max_watts,
+          channel.spill_joules,
+          channel.blind_joules,
+          channel.update_period_ns};
 }
 
-Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept {
-  const Points points(edges, model);
+std::int64_t known_until_ns(std::span<const Edge> edges, std::int64_t settled_ns) noexcept {
+  if (edges.empty()) return std::numeric_limits<std::int64_t>::min();
+  const auto beyond = std::upper_bound(edges.begin(), edges.end(), settled_ns,
+                                       [](std::int64_t t, const Edge& edge) { return t < edge.t_ns; });
+  const auto settled = static_cast<std::size_t>(beyond - edges.begin());
+  return settled < 2 ? first_answerable_ns(edges) - 1 : last_answerable_ns(edges.first(settled));
+}
+
+Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns, std::span<const Edge> guide) noexcept {
+  const Points points(edges, model, guide);
   return points.on(points.search(0, points.last() + 1, t_ns), t_ns);
 }
 
@@ -186,9 +200,9 @@ IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<c
 }
 
 void energies_between(std::span<const Edge> edges, const EnergyModel& model, std::span<const std::int64_t> starts,
-                      std::span<const std::int64_t> ends, bool sorted, Energies out, bool rare) {
+                      std::span<const std::int64_t> ends, bool sorted, Energies out, bool rare, std::span<const Edge> guide) {
   if (starts.empty()) return;
-  const Points points(edges, model);
+  const Points points(edges, model, guide);
   const Question question{starts, ends};
   std::uint32_t flags_seen = kAnyFlags;
   if (starts.size() * 64 < edges.size()) {  // neither a walk nor an index would pay

@@ -20,6 +20,21 @@
 // It never falls, and without max_watts it has no jumps. With it it may have, where the counter seems to run faster than that:
 // by no more than a quantum and what max_watts allows within one gap.
 //
+// A counter that steps seldom may have a *guide*: another channel that follows the power between its steps. Between two places p
+// and q the estimate is then no straight line but rises as the guide's running total G does, by the share
+//   (G(t) - G(p)) / (G(q) - G(p))
+// of what was counted. Where the guide's edges do not cover all of [p, q] in one segment, or G does not rise, the line is straight.
+// The share goes from 0 to 1 and never falls, so all that was said above still holds; with constant power it is the straight line.
+// The bounds know nothing of the guide: the counter stays the truth, and a wrong guide costs no more than a place within them.
+//
+// Bounds are widened where a sensor does not tell all. Each end of an interval can have `spill_joules` of its surroundings or lack
+// them, and of every update period the sensor can miss `blind_joules` either way, because it looks only part of the time. An
+// interval of length L touches at most 1 + L / period_ns of these, whose misses are taken to be independent, so that their squares
+// add up:
+//   w = 2 * spill_joules + blind_joules * sqrt(1 + L / period_ns)
+// is taken from the lower bound and added to the upper one, which stay within 0 and max_watts * L. Misses are not independent, and
+// w can be too small, only if the load keeps step with the sensor.
+//
 // Pure functions over a run of edges; any thread.
 #pragma once
 
@@ -38,6 +53,9 @@ struct EnergyModel {
   double low_watts = 0.0;       // estimates only: the truth lies between these two, whatever the edges say
   double high_watts = 0.0;
   double max_watts = 0.0;       // more is not possible; 0: not known
+  double spill_joules = 0.0;    // what an end of an interval can have of its surroundings or lack
+  double blind_joules = 0.0;    // what the sensor can miss in each update period
+  std::int64_t period_ns = 0;   // such a period; without one the misses of every nanosecond are taken to be its own
 
   static EnergyModel of(const ChannelInfo& channel) noexcept;
   [[nodiscard]] bool estimated() const noexcept { return high_watts > 0.0; }
@@ -69,9 +87,20 @@ inline std::int64_t last_answerable_ns(std::span<const Edge> edges) noexcept {
   return edges.back().t_ns - static_cast<std::int64_t>(edges.back().gap_ns);
 }
 
+// Up to which instant those of them can answer that were seen by settled_ns: because the guide has nothing to say yet of what came
+// later. Before the first edge where they cannot answer at all, as a single edge cannot.
+std::int64_t known_until_ns(std::span<const Edge> edges, std::int64_t settled_ns) noexcept;
+
+// How far a guide's edges cover the time: to the place of the last one. INT64_MIN: there is none.
+inline std::int64_t guided_until_ns(std::span<const Edge> guide) noexcept {
+  return guide.empty() ? INT64_MIN : guide.back().t_ns - (static_cast<std::int64_t>(guide.back().gap_ns) + 1) / 2;
+}
+
 // Preconditions: at least two edges, first_answerable_ns <= t_ns <= last_answerable_ns. Looks at the last edge with t_ns <= t, at
 // two before it, at three after it and at all up to the bounding edge: a run of these alone gives the same.
-Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns) noexcept;
+// `guide`: the edges of the channel's guide; empty: it has none.
+Point point_at(std::span<const Edge> edges, const EnergyModel& model, std::int64_t t_ns,
+               std::span<const Edge> guide = {}) noexcept;
 
 // The same for an instant beyond last_answerable_ns, of which no later edge has told yet: nothing bounds it from above but
 // max_watts, and the estimate goes on with the power of the last edges. At least one edge.
@@ -98,6 +127,7 @@ struct Energies {
 // has any: `rare` is false. Large questions are shared among a few threads, which are gone when it returns.
 // Takes memory for an index of 1/16 of the edges, and for the rare ones.
 void energies_between(std::span<const Edge> edges, const EnergyModel& model, std::span<const std::int64_t> starts,
-                      std::span<const std::int64_t> ends, bool sorted, Energies out, bool rare = true);
+                      std::span<const std::int64_t> ends, bool sorted, Energies out, bool rare = true,
+                      std::span<const Edge> guide = {});
 
 }  // namespace powerprobe

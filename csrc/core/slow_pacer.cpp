@@ -64,7 +64,7 @@ std::int64_t SlowPacer::polled(std::int64_t before_ns, std::int64_t after_ns, st
 }
 
 void SlowPacer::see(Pace& pace, const Sight& sight, std::int64_t before_last_ns) noexcept {
-  const std::int64_t place_ns = sight.t_ns - sight.gap_ns / 2;
+  std::int64_t place_ns = sight.t_ns - sight.gap_ns / 2;
   pace.moved_ns = sight.t_ns;
   // Only the device's own stamp can say more than the polls did.
   pace.is_stamped = sight.t_ns - sight.gap_ns > before_last_ns && sight.t_ns + pause_ns_ / 2 < before_ns_;
@@ -76,9 +76,12 @@ void SlowPacer::see(Pace& pace, const Sight& sight, std::int64_t before_last_ns)
     locate(pace, place_ns);
   } else {
     pace.was_located = false;
-    const auto from_passed_ns = static_cast<double>(std::abs(place_ns - pace.passed_ns));
-    const bool was_let_pass = from_passed_ns < 0.75 * pace.cadence.period_ns();
-    if (!was_let_pass && pace.cadence.is_learned()) come_late(pace);
+    const std::int64_t period_ns = std::lround(pace.cadence.period_ns());
+    const bool was_let_pass = std::abs(place_ns - pace.passed_ns) < period_ns * 3 / 4;
+    const bool was_looked_for = sight.gap_ns < 2 * period_ns;  // else nobody asked meanwhile
+    if (!was_let_pass && was_looked_for && pace.cadence.is_learned()) come_late(pace);
+    // The last that can have come: then the one after it is looked for.
+    if (pace.cadence.is_learned() && pace.cadence.is_in_phase()) place_ns = pace.cadence.next_ns(sight.t_ns - period_ns);
   }
   pace.place_ns = place_ns;
 }
