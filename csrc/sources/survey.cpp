@@ -9,7 +9,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <map>
+#include <memory>
 #include <set>
 #include <thread>
 #include <utility>
@@ -19,9 +21,11 @@
 #include "core/unwrap.hpp"
 #include "sources/cpu_model.hpp"
 #include "sources/domains.hpp"
+#include "sources/nvml.hpp"
 #include "sources/rapl_msr.hpp"
 #include "sources/rapl_perf.hpp"
 #include "sources/rapl_powercap.hpp"
+#include "sources/within.hpp"
 
 namespace powerprobe {
 namespace {
@@ -37,6 +41,7 @@ const std::vector<Finder>& finders() {
       {"rapl_perf", find_rapl_perf},
       {"rapl_msr", find_rapl_msr},
       {"rapl_powercap", find_rapl_powercap},
+      {"nvml", find_nvml},
       {estimate_source(), find_cpu_model},
   };
   return kFinders;
@@ -51,6 +56,8 @@ constexpr std::int64_t kComparePauseNs = 1'000'000;
 // Two steps of the counter at each end, as a share of what is counted meanwhile, is all that two honest readers can differ by;
 // beyond that a few percent are for different units in the kernel's drivers (0.3 % seen).
 constexpr double kTolerance = 0.03;
+// Sources whose readings may hang are read once, and that must be over in so long.
+constexpr auto kSingleTime = std::chrono::seconds(2);
 // Costs closer than this are the same.
 constexpr double kSameCost = 1.2;
 
@@ -60,6 +67,10 @@ struct Watched {
         unwrapper(channel.modulus, channel.joules_per_count, channel.max_watts, channel.stale_ns) {}
 
   void take(const Reading& reading, std::int64_t t_ns) {
+    if (reading.status == ReadStatus::kNoNews) {
+      ++readings;
+      return;
+    }
     if (reading.status != ReadStatus::kOk) {
       ++failures;
       return;
@@ -83,12 +94,13 @@ struct Watched {
     if (moves > 1) seen_period_ns = (last_move_ns - first_move_ns) / (moves - 1);
   }
   [[nodiscard]] double joules() const { return static_cast<double>(unwrapper.total()) * info->joules_per_count; }
-  [[nodiscard]] bool is_right() const { return readings > 0 && failures == 0 && resets == 0; }
+  [[nodiscard]] bool is_right() const { return !hangs && readings > 0 && failures == 0 && resets == 0; }
 
   const ChannelInfo* info;
   Unwrapper unwrapper;
   std::int64_t readings = 0;
   std::int64_t failures = 0;
+  bool hangs = false;
   std::int64_t resets = 0;
   std::int64_t moves = 0;
   std::int64_t first_move_ns = 0;
@@ -110,7 +122,28 @@ struct Candidate {
     return after - before;
   }
 
-  std::unique_ptr<Source> source;
+  // Such a source is slow to move, dear to read, for other processes too, and may hang: it is not watched.
+  [[nodiscard]] bool may_hang() const { return !source->thread().empty(); }
+
+  // The one reading of such a source; false if it hangs.
+  bool read_once() {
+    struct Once {
+      std::vector<Reading> readings;
+      std::int64_t before_ns;
+      std::int64_t after_ns;
+    };
+    const auto once = run_within(kSingleTime, [source = source, readings = readings]() mutable {
+      const std::int64_t before = now_ns();
+      source->read(readings);
+      return Once{std::move(readings), before, now_ns()};
+    });
+    if (!once) return false;
+    for (std::size_t i = 0; i < watched.size(); ++i) watched[i].take(once->readings[i], once->after_ns);
+    read_ns = static_cast<double>(once->after_ns - once->before_ns);
+    return true;
+  }
+
+  std::shared_ptr<Source> source;  // shared with a reading that hangs
   std::vector<Reading> readings;
   std::vector<Watched> watched;
   double read_ns = 0.0;
@@ -124,26 +157,26 @@ void pin_to(int cpu) {
   ::pthread_setaffinity_np(::pthread_self(), sizeof set, &set);
 }
 
-void observe(std::vector<Candidate>& candidates) {
-  for (Candidate& candidate : candidates) {
-    pin_to(candidate.source->channels().front().cpu);
+void observe(const std::vector<Candidate*>& candidates) {
+  for (Candidate* candidate : candidates) {
+    pin_to(candidate->source->channels().front().cpu);
     std::vector<std::int64_t> costs;
-    for (const std::int64_t end = now_ns() + kPollNs; now_ns() < end;) costs.push_back(candidate.read());
+    for (const std::int64_t end = now_ns() + kPollNs; now_ns() < end;) costs.push_back(candidate->read());
     std::nth_element(costs.begin(), costs.begin() + static_cast<std::ptrdiff_t>(costs.size() / 2), costs.end());
-    candidate.read_ns = static_cast<double>(costs[costs.size() / 2]);
-    for (Watched& channel : candidate.watched) channel.see_period();
+    candidate->read_ns = static_cast<double>(costs[costs.size() / 2]);
+    for (Watched& channel : candidate->watched) channel.see_period();
   }
-  for (Candidate& candidate : candidates) {
-    (void)candidate.read();
-    for (Watched& channel : candidate.watched) channel.compared_joules = -channel.joules();
+  for (Candidate* candidate : candidates) {
+    (void)candidate->read();
+    for (Watched& channel : candidate->watched) channel.compared_joules = -channel.joules();
   }
   const std::int64_t end = now_ns() + kCompareNs;
   while (now_ns() < end) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(kComparePauseNs));
-    for (Candidate& candidate : candidates) (void)candidate.read();
+    for (Candidate* candidate : candidates) (void)candidate->read();
   }
-  for (Candidate& candidate : candidates) {
-    for (Watched& channel : candidate.watched) {
+  for (Candidate* candidate : candidates) {
+    for (Watched& channel : candidate->watched) {
       channel.compared_joules += channel.joules();
       if (channel.seen_period_ns == 0) channel.see_period();  // slower than the first watch was long
     }
@@ -151,12 +184,12 @@ void observe(std::vector<Candidate>& candidates) {
 }
 
 // On a thread of its own: readings are cheap only from the right CPU, and the caller's affinity is not ours to change.
-void observe_apart(std::vector<Candidate>& candidates) {
+void observe_apart(const std::vector<Candidate*>& candidates) {
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread([&] { observe(candidates); });
+  std::thread thread([&candidates] { observe(candidates); });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   thread.join();
 }
@@ -243,7 +276,8 @@ std::vector<Choice> choose(const std::vector<Candidate>& candidates, std::span<c
       const Watched& channel = *contender.channel;
       if (!channel.is_right()) {
         refuse(refusals, *channel.info,
-               channel.failures > 0 ? "readings of " + name + " fail" : name + " jumps as no counter does");
+               channel.hangs          ? "a reading of " + name + " hangs"
+               : channel.failures > 0 ? "readings of " + name + " fail" : name + " jumps as no counter does");
       } else if (any_moved && channel.moves == 0) {
         refuse(refusals, *channel.info, name + " does not move here, while another source sees it move");
       } else if (best == nullptr || is_better(contender, *best)) {
@@ -284,6 +318,9 @@ std::vector<Choice> survey_of(const Roots& roots, const std::vector<std::string>
   return compare_sources(std::move(found.sources), names, refusals);
 }
 
+// A GPU says nothing of what the rest of the machine takes; a superchip's module contains its processor.
+bool covers_processor(const Choice& choice) { return choice.channel.gpu < 0 || choice.channel.domain == "module"; }
+
 }  // namespace
 
 std::vector<Choice> compare_sources(std::vector<std::unique_ptr<Source>> sources, std::span<const std::string> standing,
@@ -292,7 +329,15 @@ std::vector<Choice> compare_sources(std::vector<std::unique_ptr<Source>> sources
   std::vector<Candidate> candidates;
   candidates.reserve(sources.size());
   for (auto& source : sources) candidates.emplace_back(std::move(source));
-  observe_apart(candidates);
+  std::vector<Candidate*> watched;
+  for (Candidate& candidate : candidates) {
+    if (!candidate.may_hang()) {
+      watched.push_back(&candidate);
+    } else if (!candidate.read_once()) {
+      for (Watched& channel : candidate.watched) channel.hangs = true;
+    }
+  }
+  if (!watched.empty()) observe_apart(watched);
   return choose(candidates, standing, refusals);
 }
 
@@ -319,8 +364,9 @@ Survey survey(const Roots& roots, std::span<const std::string> sources, bool est
   if (names.empty()) names.assign(counter_sources().begin(), counter_sources().end());
   for (const std::string& name : names) (void)finder_of(name);
   result.choices = survey_of(roots, names, result.refusals);
-  if (result.choices.empty() && estimate && sources.empty()) {
-    result.choices = survey_of(roots, {estimate_source()}, result.refusals);
+  if (estimate && sources.empty() && std::none_of(result.choices.begin(), result.choices.end(), covers_processor)) {
+    std::vector<Choice> estimates = survey_of(roots, {estimate_source()}, result.refusals);
+    std::move(estimates.begin(), estimates.end(), std::back_inserter(result.choices));
   }
   std::vector<ChannelInfo> channels;
   for (const Choice& choice : result.choices) channels.push_back(choice.channel);

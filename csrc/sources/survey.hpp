@@ -32,8 +32,9 @@ std::span<const std::string> counter_sources();
 const std::string& estimate_source();
 
 // Opens every source named (all when empty), reads each some hundred times and closes it again; takes about 0.1 s where there
-// are counters. With `estimate` the model stands in where no counter could be read. Never throws for what the machine lacks;
-// Error (kBadArgument) for a source that does not exist.
+// are counters. A source whose readings may hang (Source::thread()) is read once and not compared: its choices have no
+// seen_period_ns. With `estimate` the model stands in for processors where no counter of one could be read. Never throws for
+// what the machine lacks; Error (kBadArgument) for a source that does not exist.
 Survey survey(const Roots& roots, std::span<const std::string> sources, bool estimate);
 
 // The comparison at the heart of a survey, on sources that are already open: watches them for about 0.1 s on a thread of its
