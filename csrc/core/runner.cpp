@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "core/error.hpp"
 #include "core/futex.hpp"
 #include "core/sampler.hpp"
+#include "core/without_signals.hpp"
 
 namespace powerprobe {
 namespace {
@@ -27,22 +27,6 @@ constexpr std::int64_t kWatchNs = 100'000'000;  // how often somebody looks
 
 // stop() waits so long for a reading that is under way.
 constexpr std::int64_t kStopNs = 100'000'000;
-
-// The threads must not take signals that are meant for the program (ctrl-C would wake them instead of the main thread).
-class WithoutSignals {
- public:
-  WithoutSignals() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~WithoutSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  WithoutSignals(const WithoutSignals&) = delete;
-  WithoutSignals& operator=(const WithoutSignals&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 // The lowest of the real-time priorities: before every ordinary thread, behind everything else that is in a hurry.
 int hurry(std::thread& thread) noexcept {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -34,7 +35,7 @@ constexpr std::int64_t kSoonNs = 2'000'000;
 constexpr std::int64_t kGiveUpNs = 1'000'000'000;
 
 // Of a source that can hang: the first reading of all, and how long a later one may hang until its channels end.
-constexpr std::int64_t kFirstReadingNs = 2'000'000'000;
+constexpr auto kFirstReading = std::chrono::seconds(2);
 constexpr std::int64_t kGoneNs = 5'000'000'000;
 
 std::size_t bucket(std::int64_t ns) noexcept {
@@ -82,7 +83,7 @@ void Sampler::read_first() {
   const ChannelInfo& channel = channels().front();
   if (!call_->may_hang()) {
     (void)call_->read(begin_ns);
-  } else if (!run_within(kFirstReadingNs, [call = call_, begin_ns] { (void)call->read(begin_ns); })) {
+  } else if (!run_within(kFirstReading, [call = call_, begin_ns] { return call->read(begin_ns); })) {
     throw Error(ErrorKind::kUnavailable, channel.source + " did not answer within 2 s when " + channel.name + " was read",
                 channel.path, ETIMEDOUT, "look with the vendor's own tools whether the device still works");
   }

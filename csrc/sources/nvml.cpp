@@ -10,10 +10,10 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/within.hpp"
 #include "sources/domains.hpp"
 #include "sources/nvml_api.hpp"
 #include "sources/nvml_errors.hpp"
-#include "sources/within.hpp"
 
 namespace powerprobe {
 namespace {

@@ -76,7 +76,7 @@ std::optional<NvmlBuffer> NvmlBuffer::proven(const NvmlApi& api, NvmlDevice devi
 
 NvmlBuffer::NvmlBuffer(std::vector<NvmlBuffered> room, std::int64_t distance_ns, std::int64_t window_ns,
                        unsigned long long newest_us)
-    : room_(std::move(room)), distance_ns_(distance_ns), integral_(window_ns), newest_us_(newest_us) {}
+    : room_(std::move(room)), distance_ns_(distance_ns), integral_(distance_ns, window_ns), newest_us_(newest_us) {}
 
 void NvmlBuffer::fill(const NvmlApi& api, NvmlDevice device, const WallClock& wall) noexcept {
   const std::int64_t now = now_ns();
