@@ -25,6 +25,9 @@ namespace {
 constexpr std::int64_t kHangNs = 250'000'000;
 constexpr std::int64_t kWatchNs = 100'000'000;  // how often somebody looks
 
+// Several samplers on a thread: those that are due so soon after one another are served together.
+constexpr std::int64_t kTogetherNs = 250'000;
+
 // stop() waits so long for a reading that is under way.
 constexpr std::int64_t kStopNs = 100'000'000;
 
@@ -158,17 +161,24 @@ void Runner::run(std::shared_ptr<Shift> shift, std::vector<std::shared_ptr<Call>
   (void)calls;
   settle_in();
   charged_ns_ = 0;
+  bool has_slept = true;
   while (true) {
     const std::uint32_t seen = wake_.load(std::memory_order_acquire);  // ask
     std::int64_t deadline = INT64_MAX;
+    // Awake for one, it looks for those as well whose time would come right after: waking up costs more than a look.
+    const std::int64_t early_ns = has_slept ? 0 : kTogetherNs;
+    has_slept = false;
     for (Sampler* sampler : samplers_) {
       if (stop_.load(std::memory_order_relaxed)) break;  // looked at again below
-      const std::int64_t due = sampler->step();
+      const std::int64_t due = sampler->step(samplers_.size() > 1 ? early_ns : 0);
       if (due == Sampler::kLeftBehind) return;  // nothing of this object is this thread's any more
       deadline = std::min(deadline, due);
     }
     if (stop_.load(std::memory_order_acquire)) break;  // ask
-    if (now_ns() < deadline) sleep_until(deadline, seen);
+    if (now_ns() < deadline) {
+      sleep_until(deadline, seen);
+      has_slept = true;
+    }
   }
   cpu_ns_before_ += thread_cpu_ns();  // who stops it holds the mutex meanwhile and joins
   shift->is_over.store(1, std::memory_order_release);

@@ -207,7 +207,7 @@ void Sampler::settle() noexcept {
   fill_marks(now_ns(), true);
 }
 
-std::int64_t Sampler::step() noexcept {
+std::int64_t Sampler::step(std::int64_t early_ns) noexcept {
   const bool has_new_marks = take_inbox();
   const std::int64_t now = now_ns();
   const bool was_active = turn_.is_active;
@@ -222,7 +222,7 @@ std::int64_t Sampler::step() noexcept {
     follow_mode(now);
   }
   const std::int64_t due_ns = turn_.is_active ? turn_.due_ns : look_ns();
-  if (now < due_ns) return due_ns;
+  if (due_ns - now > early_ns) return due_ns;
   return turn(now) ? kAtOnce : kLeftBehind;
 }
 
@@ -243,7 +243,7 @@ bool Sampler::turn(std::int64_t now) noexcept {
   std::int64_t missed = 0;
   if (turn_.mode != Mode::kSpin) wakeup_ns_[bucket(now - turn_.due_ns)].add();
   if (turn_.mode == Mode::kPoll) {
-    missed = (now - turn_.due_ns) / turn_.period_ns;
+    missed = std::max<std::int64_t>(now - turn_.due_ns, 0) / turn_.period_ns;
     if (missed > 0) missed_ticks_.add(static_cast<std::uint64_t>(missed));
     turn_.due_ns += (missed + 1) * turn_.period_ns;
   }

@@ -118,11 +118,11 @@ class Sampler {
 
   void begin() noexcept;   // there will be a thread
   void settle() noexcept;  // and now there is none any more
-  // Takes a turn if one is due. Returns when the next is; kAtOnce: look again; kLeftBehind: the thread is not this sampler's any
-  // more.
+  // Takes a turn if one is due early_ns from now. Returns when the next is; kAtOnce: look again; kLeftBehind: the thread is not
+  // this sampler's any more.
   static constexpr std::int64_t kAtOnce = INT64_MIN + 1;
   static constexpr std::int64_t kLeftBehind = INT64_MIN;
-  std::int64_t step() noexcept;
+  std::int64_t step(std::int64_t early_ns) noexcept;
   // Whether somebody asks who may have come when the thread was on its way to sleep.
   [[nodiscard]] bool has_company() const noexcept;
 

@@ -25,8 +25,8 @@ constexpr std::int64_t kRestLookNs = 50 * kMs;
 // thousand.
 constexpr std::int64_t kPhaseNs = 2'000 * kMs;
 
-// Late so often in a row: the counter is not where it is looked for.
-constexpr std::uint32_t kLost = 4;
+// Every step that it came late for counts 2, every other takes 1 back: with so many the counter is not where it is looked for.
+constexpr std::uint32_t kLost = 8;
 
 // What is not used of the budget can be saved up for so long, and overdrawn by as much.
 constexpr std::int64_t kCreditNs = 1'000 * kMs;
@@ -72,7 +72,7 @@ void SlowPacer::see(Pace& pace, const Sight& sight, std::int64_t before_last_ns)
                                                          : 2 * kSearchNs + tight_ns();
   if (sight.gap_ns <= well_ns) {
     if (pace.cadence.is_learned()) (sight.gap_ns <= tight_ns() ? pace.caught : pace.late).add();
-    pace.late_since = 0;
+    pace.doubt -= pace.doubt > 0;
     locate(pace, place_ns);
   } else {
     pace.was_located = false;
@@ -89,7 +89,10 @@ void SlowPacer::see(Pace& pace, const Sight& sight, std::int64_t before_last_ns)
 void SlowPacer::come_late(Pace& pace) noexcept {
   pace.late.add();
   need(pace, 2 * pace.reach_ns);  // how early it came cannot be known
-  if (++pace.late_since == kLost) pace.cadence.unlearn();
+  pace.doubt += 2;
+  if (pace.doubt < kLost) return;
+  pace.doubt = 0;
+  pace.cadence.unlearn();
 }
 
 void SlowPacer::locate(Pace& pace, std::int64_t place_ns) noexcept {
@@ -107,7 +110,7 @@ void SlowPacer::locate(Pace& pace, std::int64_t place_ns) noexcept {
 void SlowPacer::need(Pace& pace, std::int64_t ns) noexcept {
   const std::int64_t most_ns = std::lround(pace.cadence.period_ns() / 2);
   pace.needs[std::exchange(pace.next_need, (pace.next_need + 1) % pace.needs.size())] = std::min(ns, most_ns);
-  pace.reach_ns = std::max<std::int64_t>(*std::max_element(pace.needs.begin(), pace.needs.end()), 0) + pause_ns_;
+  pace.reach_ns = std::max<std::int64_t>(*std::max_element(pace.needs.begin(), pace.needs.end()), 0) + pause_ns_ / 2;
 }
 
 std::int64_t SlowPacer::plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept {

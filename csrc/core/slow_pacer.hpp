@@ -41,7 +41,7 @@ class SlowPacer : public Pacing {
     std::int64_t place_ns = 0;   // of the last step that was seen
     std::int64_t passed_ns = 0;  // the expected step that was let pass
     std::int64_t moved_ns = 0;   // when it was last seen to have moved, or somebody began to ask
-    std::uint32_t late_since = 0;  // steps that it came late for in a row
+    std::uint32_t doubt = 0;  // that it steps where it is expected
     bool was_located = false;    // the last step that was seen
     bool is_stamped = false;     // its place is known however late one looks
     bool has_ended = false;

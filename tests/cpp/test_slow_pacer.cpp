@@ -82,7 +82,7 @@ TEST_CASE("steps of any known period are found, whatever was expected, within li
       const PaceStats stats = tracked.pacer.stats(0);
       CHECK(stats.period_ns == doctest::Approx(static_cast<double>(period_ns)).epsilon(0.01));
       CHECK(stats.caught > 50);
-      CHECK(stats.late < 10);
+      CHECK(stats.late * 10 < stats.caught);
       CHECK(stats.skipped == 0);
       CHECK(stats.guard_ns < 6 * kMilli);
       CHECK(stats.spread_ns <= jitter_ns + kMilli);
@@ -158,9 +158,9 @@ TEST_CASE("a counter whose period changes is learned anew") {
 }
 
 TEST_CASE("what the budget does not allow is let pass, and what is waited for is found") {
-  Tracked tracked(grid(20 * kMilli, 0, kEnd), 0.025);
+  Tracked tracked(grid(20 * kMilli, 0, kEnd), 0.014);
   tracked.run();
-  CHECK(tracked.simulation.cpu_share() < 0.03);
+  CHECK(tracked.simulation.cpu_share() < 0.018);
   const PaceStats stats = tracked.pacer.stats(0);
   CHECK(stats.caught > 100);
   CHECK(stats.skipped > 100);
@@ -169,7 +169,7 @@ TEST_CASE("what the budget does not allow is let pass, and what is waited for is
 }
 
 TEST_CASE("who is in a hurry does not wait for the budget") {
-  Tracked tracked(grid(20 * kMilli, 0, kEnd + 2 * kSecond), 0.025);
+  Tracked tracked(grid(20 * kMilli, 0, kEnd + 2 * kSecond), 0.014);
   tracked.run();
   tracked.simulation.hurry = true;
   const std::uint64_t before = tracked.pacer.stats(0).skipped;
