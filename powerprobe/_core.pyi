@@ -5,8 +5,8 @@ without the GIL and has a deadline.
 """
 
 import os
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -233,8 +233,10 @@ class Probe:
 class Regions:
     """Time stamps of named intervals, collected from any thread."""
 
-    def __init__(self) -> None: ...
-    def region(self, name: str, items: float = 1.0) -> Region: ...
+    def __init__(self, auto_sync: Callable[[], object]) -> None: ...  # what sync="auto" calls
+    def region(
+        self, name: str, items: float = 1.0, sync: Callable[[], object] | Literal["auto"] | None = None
+    ) -> Region | SyncedRegion: ...
     def take(self) -> tuple[list[str], npt.NDArray[np.void]]:
         """Names, and records (start_ns i8, end_ns i8, items f8, name u4 index, thread u8, depth u4) in order of their ends."""
     def __len__(self) -> int: ...
@@ -242,6 +244,13 @@ class Regions:
 @final
 class Region:
     def __enter__(self) -> Region: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+@final
+class SyncedRegion:
+    """A region with a sync. The garbage collector knows it, because it holds a callable."""
+
+    def __enter__(self) -> SyncedRegion: ...
     def __exit__(self, *exc: object) -> None: ...
 
 def live_rings() -> int: ...

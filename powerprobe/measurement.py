@@ -17,7 +17,9 @@ from . import _core
 from .default import shared_probe
 from .energies import RESOLVED, Energies, repetitions_to_resolve
 from .errors import BadArgument, OutOfRange, PowerprobeError
+from .peritem import PerItem, as_items
 from .probe import Probe
+from .sync import Sync, as_callable
 from .table import numbers, scale_of, seconds, table
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def measure(
     strict: bool | None = None,
     probe: Probe | None = None,
     report: Callable[[Measurement], object] | None = None,
+    sync: Sync | None = None,
+    items: float = 0.0,
 ) -> Measure:
     """Measures the energy of a block, of the calls of a function, or from a begin to an end.
 
@@ -63,6 +67,15 @@ def measure(
         probe: the running Probe to use instead of the shared one (then without sources and strict).
         report: called with the Measurement after each block or call that did not raise. For functions the default prints
             the table to stderr.
+        sync: called before the begin and right before the time stamp of the end, in the thread that measures: it returns when
+            devices have done what they were given, which libraries of GPUs do not wait for. `torch.cuda.synchronize`,
+            `functools.partial(jax.block_until_ready, x)` or any other callable without arguments; None: nothing is called.
+            "auto" waits for torch, cupy and jax, for each that is imported and in use at that moment: all devices of torch
+            and cupy that have a context, and all arrays of jax that are alive. It imports nothing and initializes no device.
+
+            When it raises before the begin, nothing was begun; before the end, the measurement has ended all the same. When
+            the block or the call raised, it is not called, for a device may be broken then.
+        items: how many steps, tokens or images the joules are for; may be set or added to later, see `Measurement.items`.
 
     Raises:
         PermissionDenied, Unavailable: when it begins and nothing can be read here, with all reasons and the remedy.
@@ -74,7 +87,7 @@ def measure(
         raise TypeError(f"probe must be a Probe, not {type(probe).__name__}")
     if report is not None and not callable(report):
         raise TypeError(f"report must be callable, not {type(report).__name__}")
-    return Measure(channels, sources, strict, probe, report)
+    return Measure(channels, sources, strict, probe, report, as_callable(sync), as_items(items))
 
 
 class Measure:
@@ -87,19 +100,23 @@ class Measure:
         strict: bool | None,
         probe: Probe | None,
         report: Callable[[Measurement], object] | None,
+        sync: Callable[[], object] | None,
+        items: float,
     ) -> None:
         self._channels = channels if channels is None or isinstance(channels, str) else tuple(channels)
         self._sources = sources if sources is None or isinstance(sources, (str, _core.Source)) else tuple(sources)
         self._strict = strict
         self._probe = probe
         self._report = report
+        self._sync = sync
+        self._items = items
         self._latest: Measurement | None = None
 
     def begin(self) -> Measurement:
         """Begins a measurement; `end()` of what this returns ends it."""
         if self._probe is not None:
-            return Measurement(self._probe, self._probe._select(self._channels))
-        return Measurement(*shared_probe(self._channels, self._sources, self._strict))
+            return Measurement(self._probe, self._probe._select(self._channels), self._sync, self._items)
+        return Measurement(*shared_probe(self._channels, self._sources, self._strict), self._sync, self._items)
 
     def __enter__(self) -> Measurement:
         measurement = self._latest = self.begin()
@@ -112,10 +129,14 @@ class Measure:
         # Not found: the block was entered in another context, as the halves of async fixtures are.
         measurement = own[1] if own else self._latest
         _blocks.set(tuple(block for block in blocks if block is not own))
-        if measurement is not None:
-            measurement.end()
-            if kind is None and self._report is not None:
-                self._report(measurement)
+        if measurement is None:
+            return
+        if kind is not None:
+            measurement._end_now()
+            return
+        measurement.end()
+        if self._report is not None:
+            self._report(measurement)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function with each call measured, and reported unless it raises."""
@@ -140,8 +161,10 @@ class Measure:
                 measurement = self.begin()
                 try:
                     result = await cast("Awaitable[object]", function(*args, **kwargs))
-                finally:
-                    measurement.end()
+                except BaseException:
+                    measurement._end_now()
+                    raise
+                measurement.end()
                 done(measurement)
                 return result
 
@@ -152,19 +175,21 @@ class Measure:
             measurement = self.begin()
             try:
                 result = function(*args, **kwargs)
-            finally:
-                measurement.end()
+            except BaseException:
+                measurement._end_now()
+                raise
+            measurement.end()
             done(measurement)
             return result
 
         return measured
 
 
-class Measurement:
+class Measurement(PerItem):
     """The energy of one interval, on all channels of a probe or some of them. Any thread.
 
-    Ending it takes a time stamp and never waits. The first access to a value waits for the counters' next steps, 2 s at
-    most: then it raises `SettleTimeout`. Asking for a value before the end raises `OutOfRange`.
+    Ending it takes a time stamp and never waits, except in `sync`. The first access to a value waits for the counters' next
+    steps, 2 s at most: then it raises `SettleTimeout`. Asking for a value before the end raises `OutOfRange`.
 
     A channel that could not be read has joules of NaN, never 0, and a reason in `unknown`; a total that lacks a channel
     is NaN too. For an interval in which the counter did not step, `joules` is the share of the step around it.
@@ -175,11 +200,22 @@ class Measurement:
         start_ns: when it began, on the clock of `now_ns()`.
     """
 
-    def __init__(self, probe: Probe, channels: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        channels: tuple[str, ...],
+        sync: Callable[[], object] | None = None,
+        items: float = 0.0,
+    ) -> None:
         self.label = ""
         self.channels = channels
+        self._items = items
+        self._sync = sync
         self._probe = probe
         self._tree = probe._tree_of(channels)
+        # Before the steps of the counters are asked for: they are asked for a while, and this may take longer.
+        if sync is not None:
+            sync()
         self._usage = probe._begin(channels)
         self._start = probe._mark()
         self.start_ns = self._start.t_ns
@@ -191,7 +227,22 @@ class Measurement:
         self._values: _Values | None = None
 
     def end(self) -> Measurement:
-        """Ends the interval; never waits. What has ended already stays as it is. Returns the measurement itself."""
+        """Ends the interval; waits for nothing but `sync`. What has ended already stays as it is. Returns the measurement itself.
+
+        Raises:
+            What sync raises; the measurement has ended all the same.
+        """
+        if self._sync is not None:
+            try:
+                self._sync()
+            finally:
+                self._end_now()
+        else:
+            self._end_now()
+        return self
+
+    def _end_now(self) -> None:
+        """Without sync."""
         if self._end_ns is None:
             try:
                 self._end = self._probe._mark()
@@ -201,8 +252,8 @@ class Measurement:
                 self._end_ns = self._end_ns or _core.now_ns()
                 self._failure = error.message
                 self._usage = {}
+            self._sync = None  # an end is only once, and what it waited for may go
             self._stop_watching()
-        return self
 
     def _stop_watching(self) -> None:
         if self._is_watched:
@@ -308,6 +359,18 @@ class Measurement:
     # ---- What is known without waiting
 
     @property
+    def items(self) -> float:
+        """How many steps, tokens or images the joules are for: each energy has a `..._per_item`. 0: nobody said.
+
+        May be set or added to at any time, also after the end: `m.items = 4096`, `m.items += batch.tokens`.
+        """
+        return self._items
+
+    @items.setter
+    def items(self, items: float) -> None:
+        self._items = as_items(items)
+
+    @property
     def total_provenance(self) -> str:
         """Says "estimated" if any part of the total is; else "measured", "integrated", or "mixed" of these two."""
         kinds = {self._probe.info(name).provenance for name in self._tree.roots}
@@ -359,17 +422,23 @@ class Measurement:
     # ---- Showing it
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as `json` takes it, NaN and infinity as None. Waits like a value."""
-        provenance, source = self.provenance, self.source
+        """All of it as `json` takes it, NaN and infinity as None. Waits like a value.
+
+        With items, "items" too, and "joules_per_item", "lower_per_item" and "upper_per_item" of each channel and the total.
+        """
+        provenance, source, items = self.provenance, self.source, self.items
 
         def entry(joules: float, lower: float, upper: float, provenance: str, source: str) -> dict[str, Any]:
             figures = {"joules": joules, "lower": lower, "upper": upper, "watts": self._watts(joules)}
+            if items:
+                figures |= {f"{kind}_per_item": figures[kind] / items for kind in ("joules", "lower", "upper")}
             return {**{k: _finite(v) for k, v in figures.items()}, "provenance": provenance, "source": source}
 
         return {
             "seconds": self.seconds,
             "start_ns": self.start_ns,
             "end_ns": self.end_ns,
+            **({"items": items} if items else {}),
             "channels": {
                 name: entry(joules, self.lower[name], self.upper[name], provenance[name], source[name])
                 for name, joules in self.joules.items()
@@ -422,10 +491,18 @@ class Measurement:
             remarks.append(f"{seconds(self.overhead)} of CPU time for reading the counters")
         remarks += [f"{count} {name.replace('_', ' ')}" for name, count in self.losses.items() if count]
         lines = [table(header, zip(*columns, strict=True), "<>>>><<"), ", ".join(remarks)]
+        if self.items:
+            lines.append(self._per_item_line())
         lines += [f"{name} is not known: {reason}" for name, reason in self.unknown.items()]
         return "\n".join([self.label, *lines] if self.label else lines)
 
     # ---- Inside
+
+    def _per_item_line(self) -> str:
+        figures = (self.total_per_item, self.total_lower_per_item, self.total_upper_per_item)
+        factor, prefix = scale_of(figures[:2])
+        joules, lower, upper = numbers(figures, factor)
+        return f"{joules} {prefix}J per item [{lower}, {upper}], {self.items:.15g} items"
 
     def _watts(self, joules: float) -> float:
         return joules / self.seconds if self.seconds > 0.0 else math.nan

@@ -21,6 +21,7 @@ from .discovery import Discovery, discover
 from .energies import Energies
 from .errors import BadArgument, OutOfRange, SettleTimeout, Unavailable
 from .regions import Regions
+from .sync import Sync, synchronize
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -116,7 +117,7 @@ class Probe:
         self._index = {c.name: i for i, c in enumerate(found) if c.name in names}
         self.channels = tuple(self._index)
         self._tree = Tree(found, self.channels)
-        self._regions = _core.Regions()
+        self._regions = _core.Regions(synchronize)
         self._table = Regions(self._tree, self.channels)
         self.region = self._regions.region  # type: ignore[method-assign]  # no Python frame between a with and its stamp
         self._lock = threading.Lock()  # guards _is_open and _table
@@ -256,16 +257,21 @@ class Probe:
             joules, lower, upper, flags = joules[0], lower[0], upper[0], flags[0]
         return Energies(joules, lower, upper, flags, names)
 
-    def region(self, name: str, items: float = 1.0) -> _core.Region:
+    def region(self, name: str, items: float = 1.0, sync: Sync | None = None) -> _core.Region | _core.SyncedRegion:
         """Names an interval: `with probe.region("decode", items=128): ...`. Regions nest, in any thread.
 
-        Costs two time stamps and never waits. `items` is how many things are worked on inside, for joules per item.
-        Each region is for one with block.
+        Costs two time stamps and never waits, except in `sync`. `items` is how many things are worked on inside, for joules
+        per item. Each region is for one with block.
+
+        Args:
+            sync: called right before each of the two time stamps, so that they lie where the work of a device begins and
+                is over; as in `measure()`, but there is no wait between it and the stamp of the begin. When it raises before
+                the begin, nothing was begun; before the end, the region has ended all the same.
 
         Raises:
-            TypeError, ValueError: the name is not a str, or items not a number of 0 or more.
+            TypeError, ValueError: the name is not a str, items not a number of 0 or more, or sync nothing to call.
         """
-        return self._regions.region(name, items)  # not reached: instances hold the native method itself
+        return self._regions.region(name, items, sync)  # not reached: instances hold the native method itself
 
     def regions(self) -> Regions:
         """All regions that have ended so far, with their energies; waits for the counters' next steps (1 s at most).
@@ -278,12 +284,17 @@ class Probe:
             return self._table
 
     def measure(
-        self, channels: str | Iterable[str] | None = None, *, report: Callable[[Measurement], object] | None = None
+        self,
+        channels: str | Iterable[str] | None = None,
+        *,
+        report: Callable[[Measurement], object] | None = None,
+        sync: Sync | None = None,
+        items: float = 0.0,
     ) -> Measure:
         """`powerprobe.measure()` on this probe, which must be running."""
         from .measurement import measure
 
-        return measure(channels=channels, probe=self, report=report)
+        return measure(channels=channels, probe=self, report=report, sync=sync, items=items)
 
     def stats(self) -> dict[str, object]:
         """What the probe has seen and what it costs, since it was made.

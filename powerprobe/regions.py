@@ -11,6 +11,7 @@ import numpy as np
 
 from .channels import Tree
 from .energies import RESOLVED
+from .peritem import PerItem
 from .table import numbers, scale_of, seconds, table
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Regions:
         if not rows:
             return "no regions"
         factor, prefix = scale_of(row.total for row in rows.values())
-        each, each_prefix = scale_of(row.joules_per_item for row in rows.values())
+        each, each_prefix = scale_of(row.total_per_item for row in rows.values())
         columns = [
             list(rows),
             [str(row.count) for row in rows.values()],
@@ -109,14 +110,14 @@ class Regions:
             numbers([row.total_lower for row in rows.values()], factor),
             numbers([row.total_upper for row in rows.values()], factor),
             [f"{row.items:g}" for row in rows.values()],
-            numbers([row.joules_per_item for row in rows.values()], each),
+            numbers([row.total_per_item for row in rows.values()], each),
             [str(row.unknown or "") for row in rows.values()],
         ]
         header = ("region", "count", "time", f"{prefix}J", "lower", "upper", "items", f"{each_prefix}J/item", "unknown")
         return table(header, zip(*columns, strict=True), "<>>>>>>>>")
 
 
-class RegionSummary:
+class RegionSummary(PerItem):
     """All regions of one name together.
 
     Regions of which some channel is not known count only in `count` and `unknown`: an energy that is not known is not 0.
@@ -126,12 +127,13 @@ class RegionSummary:
         seconds, items: sums.
         joules, lower, upper: dicts by channel, sums over the regions.
         total, total_lower, total_upper: joules over the channels that are inside no other.
-        joules_per_item: `total` / `items`; NaN without items.
+        joules_per_item, lower_per_item, upper_per_item: dicts by channel, the above divided by `items`; NaN without items.
+        total_per_item, total_lower_per_item, total_upper_per_item: the same of the total.
         resolved: whether `total_lower` and `total_upper` are narrow against `total`: no further apart than a tenth.
     """
 
     __slots__ = (
-        "count", "items", "joules", "joules_per_item", "lower", "resolved", "seconds", "total", "total_lower", "total_upper",
+        "count", "items", "joules", "lower", "resolved", "seconds", "total", "total_lower", "total_upper",
         "unknown", "upper",
     )  # fmt: skip
 
@@ -151,11 +153,10 @@ class RegionSummary:
         self.total = sum(self.joules[name] for name in roots)
         self.total_lower = sum(self.lower[name] for name in roots)
         self.total_upper = sum(self.upper[name] for name in roots)
-        self.joules_per_item = self.total / self.items if self.items else math.nan
         self.resolved = self.total_upper - self.total_lower <= RESOLVED * self.total
 
     def __repr__(self) -> str:
-        return f"<RegionSummary: {self.count} regions, {self.total:.4g} J, {self.joules_per_item:.4g} J per item>"
+        return f"<RegionSummary: {self.count} regions, {self.total:.4g} J, {self.total_per_item:.4g} J per item>"
 
 
 _ARRAYS = ("start_ns", "end_ns", "items", "thread", "depth", "joules", "lower", "upper", "flags")

@@ -29,6 +29,7 @@ struct Finished {
 
 struct RegionsObject {
   PyObject_HEAD
+  PyObject* auto_sync;  // owned: what sync="auto" stands for
   std::mutex mutex;  // guards finished
   std::vector<Finished> finished;
 };
@@ -37,6 +38,7 @@ struct RegionObject {
   PyObject_HEAD
   RegionsObject* owner;  // owned
   PyObject* name;        // owned
+  PyObject* sync;        // owned: called before each of the two time stamps; nullptr: nothing is
   double items;
   std::int64_t start_ns;
   std::uint32_t depth;
@@ -46,7 +48,10 @@ struct RegionObject {
 // How many regions are open in this thread, of whatever owner.
 thread_local std::uint32_t t_depth = 0;
 
-PyTypeObject* g_region_type = nullptr;  // set once by bind_regions(), then only read
+// Set once by bind_regions(), then only read. A region with a sync can be in a cycle: an object that keeps its region and waits
+// in a method of its own. So the collector has to know it, which would cost each of the others some nanoseconds.
+PyTypeObject* g_region_type = nullptr;
+PyTypeObject* g_synced_region_type = nullptr;
 
 RegionsObject* as_regions(PyObject* self) { return reinterpret_cast<RegionsObject*>(self); }
 RegionObject* as_region(PyObject* self) { return reinterpret_cast<RegionObject*>(self); }
@@ -62,6 +67,34 @@ void region_dealloc(PyObject* self) {
   Py_DECREF(reinterpret_cast<PyObject*>(type));
 }
 
+int synced_region_traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(as_region(self)->sync);
+  return 0;
+}
+
+int synced_region_clear(PyObject* self) {
+  Py_CLEAR(as_region(self)->sync);
+  return 0;
+}
+
+void synced_region_dealloc(PyObject* self) {
+  RegionObject* const region = as_region(self);
+  PyObject_GC_UnTrack(self);
+  Py_XDECREF(region->sync);
+  Py_XDECREF(reinterpret_cast<PyObject*>(region->owner));
+  Py_XDECREF(region->name);
+  PyTypeObject* const type = Py_TYPE(self);
+  PyObject_GC_Del(self);
+  Py_DECREF(reinterpret_cast<PyObject*>(type));
+}
+
+bool call(PyObject* sync) {
+  PyObject* const result = PyObject_CallNoArgs(sync);
+  Py_XDECREF(result);
+  return result != nullptr;
+}
+
 PyObject* region_enter(PyObject* self, PyObject* /*unused*/) {
   RegionObject* const region = as_region(self);
   if (region->is_open) {
@@ -69,15 +102,22 @@ PyObject* region_enter(PyObject* self, PyObject* /*unused*/) {
     return nullptr;
   }
   region->is_open = true;
+  if (region->sync != nullptr && !call(region->sync)) {
+    region->is_open = false;
+    return nullptr;
+  }
   region->depth = t_depth++;
   Py_INCREF(self);
   region->start_ns = now_ns();
   return self;
 }
 
-PyObject* region_exit(PyObject* self, PyObject* const* /*args*/, Py_ssize_t /*count*/) {
-  const std::int64_t end_ns = now_ns();
+PyObject* region_exit(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   RegionObject* const region = as_region(self);
+  // After an exception of the body the device may be broken, and that exception is the one to see.
+  const bool is_waiting = region->sync != nullptr && region->is_open && (count == 0 || args[0] == Py_None);
+  const bool is_synced = !is_waiting || call(region->sync);
+  const std::int64_t end_ns = now_ns();
   if (!region->is_open) {
     PyErr_SetString(PyExc_RuntimeError, "this region is not open");
     return nullptr;
@@ -92,6 +132,7 @@ PyObject* region_exit(PyObject* self, PyObject* const* /*args*/, Py_ssize_t /*co
     return PyErr_NoMemory();
   }
   Py_INCREF(region->name);
+  if (!is_synced) return nullptr;
   Py_RETURN_NONE;
 }
 
@@ -115,11 +156,29 @@ PyType_Slot g_region_slots[] = {
 PyType_Spec g_region_spec = {"powerprobe._core.Region", sizeof(RegionObject), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, g_region_slots};
 
+PyType_Slot g_synced_region_slots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(synced_region_dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(synced_region_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(synced_region_clear)},
+    {Py_tp_methods, g_region_methods},
+    {0, nullptr},
+};
+
+PyType_Spec g_synced_region_spec = {"powerprobe._core.SyncedRegion", sizeof(RegionObject), 0,
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                    g_synced_region_slots};
+
 // ---- Regions
 
-PyObject* regions_new(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
+// Regions(auto_sync)
+PyObject* regions_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  PyObject* auto_sync = nullptr;
+  static const char* keywords[] = {"auto_sync", nullptr};
+  if (PyArg_ParseTupleAndKeywords(args, kwargs, "O:Regions", const_cast<char**>(keywords), &auto_sync) == 0) return nullptr;
   PyObject* const self = type->tp_alloc(type, 0);
   if (self == nullptr) return nullptr;
+  Py_INCREF(auto_sync);
+  as_regions(self)->auto_sync = auto_sync;
   new (&as_regions(self)->mutex) std::mutex;
   new (&as_regions(self)->finished) std::vector<Finished>;
   return self;
@@ -128,6 +187,7 @@ PyObject* regions_new(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs
 void regions_dealloc(PyObject* self) {
   RegionsObject* const regions = as_regions(self);
   for (const Finished& finished : regions->finished) Py_DECREF(finished.name);
+  Py_XDECREF(regions->auto_sync);
   regions->finished.~vector();
   regions->mutex.~mutex();
   PyTypeObject* const type = Py_TYPE(self);
@@ -135,20 +195,34 @@ void regions_dealloc(PyObject* self) {
   Py_DECREF(reinterpret_cast<PyObject*>(type));
 }
 
-// region(name, items=1.0)
+// A new reference in `out`, nullptr where there is nothing to call.
+bool as_sync(RegionsObject* regions, PyObject* given, PyObject** out) {
+  *out = nullptr;
+  if (given == nullptr || given == Py_None) return true;
+  if (PyUnicode_Check(given) && PyUnicode_CompareWithASCIIString(given, "auto") == 0) given = regions->auto_sync;
+  if (PyCallable_Check(given) == 0) {
+    PyErr_Format(PyExc_TypeError, "sync must be a callable without arguments, \"auto\" or None, not %R", given);
+    return false;
+  }
+  Py_INCREF(given);
+  *out = given;
+  return true;
+}
+
+// region(name, items=1.0, sync=None)
 PyObject* regions_region(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* keywords) {
   PyObject* name = count > 0 ? args[0] : nullptr;
   PyObject* items = count > 1 ? args[1] : nullptr;
+  PyObject* given_sync = count > 2 ? args[2] : nullptr;
   const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
-  if (count > 2) {
-    PyErr_SetString(PyExc_TypeError, "region() takes a name and items, no more");
+  if (count > 3) {
+    PyErr_SetString(PyExc_TypeError, "region() takes a name, items and sync, no more");
     return nullptr;
   }
   for (Py_ssize_t i = 0; i < named; ++i) {
     PyObject* const keyword = PyTuple_GET_ITEM(keywords, i);
-    PyObject** target = nullptr;
-    if (PyUnicode_CompareWithASCIIString(keyword, "items") == 0) target = &items;
-    if (PyUnicode_CompareWithASCIIString(keyword, "name") == 0) target = &name;
+    const auto is = [keyword](const char* what) { return PyUnicode_CompareWithASCIIString(keyword, what) == 0; };
+    PyObject** const target = is("items") ? &items : is("sync") ? &given_sync : is("name") ? &name : nullptr;
     if (target == nullptr || *target != nullptr) {
       PyErr_Format(PyExc_TypeError, "region() got an unexpected or repeated argument '%U'", keyword);
       return nullptr;
@@ -168,16 +242,24 @@ PyObject* regions_region(PyObject* self, PyObject* const* args, Py_ssize_t count
       return nullptr;
     }
   }
-  RegionObject* const region = PyObject_New(RegionObject, g_region_type);
-  if (region == nullptr) return nullptr;
+  PyObject* sync = nullptr;
+  if (given_sync != nullptr && !as_sync(as_regions(self), given_sync, &sync)) return nullptr;
+  RegionObject* const region =
+      sync == nullptr ? PyObject_New(RegionObject, g_region_type) : PyObject_GC_New(RegionObject, g_synced_region_type);
+  if (region == nullptr) {
+    Py_XDECREF(sync);
+    return nullptr;
+  }
   Py_INCREF(self);
   Py_INCREF(name);
   region->owner = as_regions(self);
   region->name = name;
+  region->sync = sync;
   region->items = value;
   region->start_ns = 0;
   region->depth = 0;
   region->is_open = false;
+  if (sync != nullptr) PyObject_GC_Track(region);
   return reinterpret_cast<PyObject*>(region);
 }
 
@@ -245,9 +327,13 @@ py::object make_type(PyType_Spec& spec) {
 
 void bind_regions(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(RegionRecord, start_ns, end_ns, items, thread, name, depth);
-  const py::object region = make_type(g_region_spec);
-  g_region_type = reinterpret_cast<PyTypeObject*>(region.inc_ref().ptr());  // lives as long as the process
-  m.attr("Region") = region;
+  const auto add = [&m](const char* name, PyType_Spec& spec) {
+    const py::object type = make_type(spec);
+    m.attr(name) = type;
+    return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());  // lives as long as the process
+  };
+  g_region_type = add("Region", g_region_spec);
+  g_synced_region_type = add("SyncedRegion", g_synced_region_spec);
   m.attr("Regions") = make_type(g_regions_spec);
 }
 

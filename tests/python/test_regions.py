@@ -47,7 +47,8 @@ def test_their_energies_hold_the_truth() -> None:
         assert (turn.count, turn.unknown, turn.items) == (20, 0, 20.0)
         assert turn.total_lower <= truth.sum() + 1e-8
         assert truth.sum() <= turn.total_upper + 1e-8
-        assert turn.joules_per_item == pytest.approx(turn.total / 20.0)
+        assert turn.total_per_item == pytest.approx(turn.total / 20.0)
+        assert turn.joules_per_item == {"package-0": pytest.approx(turn.total / 20.0)}
         assert turn.joules == {"package-0": pytest.approx(regions.joules.sum())}
 
 
