@@ -53,8 +53,8 @@ class Probe {
   void energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends, Energies out,
                 bool unsettled = false) const;
 
-  // Up to when energies() can answer for a channel, because there is an edge behind it and its guide, if it has one, has told of that
-  // time or was waited for long enough. INT64_MIN: nothing was read yet.
+  // Up to when energies() can answer for a channel: there is an edge behind it, and its guide, if it has one, has told of that time
+  // or was waited for long enough. INT64_MIN: nothing was read yet.
   [[nodiscard]] std::int64_t known_until_ns(std::size_t channel) const;
 
   // Energy from a mark, settled or not, until an instant that may have no edge behind it yet. Throws Error (kOutOfRange) when the

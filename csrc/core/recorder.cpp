@@ -42,8 +42,8 @@ Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_
   }
   if (health_.load(std::memory_order_relaxed) != 0) health_.store(0, std::memory_order_relaxed);
   if (reading.status == ReadStatus::kNoNews) return {};
-  // Only a counter has steps. An estimate moves whenever it is read; what is integrated says itself when it was, so that it cannot be
-  // seen too late.
+  // Only a counter has steps. An estimate moves whenever it is read; what is integrated says itself when it was, so that it cannot
+  // be seen too late.
   const bool has_steps = info_.provenance == Provenance::kMeasured;
   const bool is_integrated = info_.provenance == Provenance::kIntegrated;
   if (late && !is_integrated) next_flags_ |= kEdgeLate;

@@ -51,14 +51,15 @@ class Recorder {
   // edge with a gap of more than tight_ns is late in any case.
   Sight take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late, std::int64_t tight_ns) noexcept;
 
-  // Fills the slot if the edges at hand can and the guide covers them or was waited for long enough, or if nothing will ever (`give_up`: nothing is waited for any more). False: not yet.
+  // Fills the slot if the edges at hand can (and the guide covers them or was waited for long enough), or if nothing will ever
+  // (`give_up`: nothing is waited for any more). False: not yet.
   bool fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept;
 
   [[nodiscard]] const std::shared_ptr<Ring>& ring() const noexcept { return ring_; }  // any thread
   [[nodiscard]] ChannelStats stats() const noexcept;                                  // any thread
   [[nodiscard]] const Recorder* guide() const noexcept { return guide_; }             // any thread; nullptr: none
 
-  // Edges that were seen by then can answer: the guide's edges (these) cover them, or there is nothing more to wait for. Any thread.
+  // Edges that were seen by then can answer: the guide (these are its edges) covers them, or is not waited for. Any thread.
   [[nodiscard]] std::int64_t settled_ns(std::span<const Edge> guide) const noexcept;
 
   // Whether an edge with this index or a later one has rare flags. Any thread; for edges that it has seen published.

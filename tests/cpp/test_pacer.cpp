@@ -361,6 +361,24 @@ TEST_CASE("an estimate has no steps and is looked at at the given rate") {
   CHECK(pacer.plan(1000, 0, false) == 1000 + 10 * kMilli);
 }
 
+TEST_CASE("what is integrated says itself when it was, and is looked at as often as it has news") {
+  ChannelInfo info = counter_of(100 * kMilli);
+  info.provenance = Provenance::kIntegrated;
+  Pacer pacer(std::vector{info, counter_of(kMilli)}, kBudget, kMilli);
+  pacer.activate(0);
+  CHECK_FALSE(pacer.is_in_step());  // the counter beside it
+  Pacer alone(std::vector{info}, kBudget, kMilli);
+  alone.activate(0);
+  CHECK(alone.is_in_step());
+  CHECK(alone.polled(0, 1000, std::vector<Sight>(1)) == Pacer::kPlan);
+  CHECK(alone.plan(1000, 0, false) == 1000 + 20 * kMilli);  // as everything, so that others' bounds stay narrow
+  info.update_period_ns = 15 * kMilli;
+  Pacer quick(std::vector{info}, kBudget, kMilli);
+  quick.activate(0);
+  CHECK(quick.polled(0, 1000, std::vector<Sight>(1)) == Pacer::kPlan);
+  CHECK(quick.plan(1000, 0, false) == 1000 + 15 * kMilli);
+}
+
 TEST_CASE("an estimate of which nothing is announced is looked at every millisecond, or at the given rate if that is slower") {
   for (const std::int64_t period_ns : {kMilli / 2, 3 * kMilli}) {
     ChannelInfo info = counter_of(0);

@@ -416,3 +416,121 @@ TEST_CASE("in a fork's child the probe does not run, says so, and its edges can 
   CHECK(WEXITSTATUS(status) == 0);
   CHECK(bench.probe->is_running());
 }
+
+namespace {
+
+// A counter that steps when the test says so, with a guide of the same source that steps in between.
+struct Guided {
+  std::shared_ptr<Script> script = std::make_shared<Script>();
+  std::unique_ptr<Probe> probe;
+
+  explicit Guided(std::int64_t guide_period_ns, int guide = 1) {
+    ChannelInfo counter = millijoules("gpu-0");
+    counter.guide = guide;
+    counter.stale_ns = 1'000 * kMs;  // no quiet edges
+    ChannelInfo power = millijoules("gpu-0-power");
+    power.update_period_ns = guide_period_ns;
+    power.stale_ns = 1'000 * kMs;
+    script->readings.resize(2);
+    std::vector<std::unique_ptr<Source>> sources;
+    sources.push_back(std::make_unique<ScriptedSource>(std::vector{counter, power}, script));
+    probe = std::make_unique<Probe>(std::move(sources), SamplerOptions{.mode = Mode::kPoll, .period_ns = kMs / 10});
+  }
+  // A step that says itself that it came now; returns when.
+  std::int64_t step(std::size_t channel, std::uint64_t count) const {
+    const std::uint64_t before = probe->channel_stats(channel).edges;
+    const std::int64_t at_ns = now_ns();
+    script->set(channel, {.count = count, .at_ns = at_ns});
+    const std::int64_t deadline_ns = soon();
+    while (probe->channel_stats(channel).edges == before && now_ns() < deadline_ns) ::usleep(50);
+    REQUIRE(probe->channel_stats(channel).edges == before + 1);
+    return at_ns;
+  }
+  [[nodiscard]] Energy energy(std::int64_t start_ns, std::int64_t end_ns, bool unsettled = false) const {
+    Energy energy;
+    probe->energies(0, {&start_ns, 1}, {&end_ns, 1}, {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}}, unsettled);
+    return energy;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a channel with a guide can be answered up to where that has told, with its shape, and so are marks") {
+  const Guided bench(kHour / 10);  // waited for as long as may be
+  CHECK(bench.probe->known_until_ns(0) < now_ns());
+  bench.probe->start();
+  bench.probe->ask();
+  const std::int64_t start_ns = bench.step(0, 10);
+  const std::int64_t idle_ns = bench.step(1, 10);
+  const std::int64_t middle_ns = (idle_ns + bench.step(1, 20)) / 2;
+  const auto mark = bench.probe->mark(middle_ns);
+  const auto begin = bench.probe->mark(start_ns);
+  const std::int64_t burst_ns = bench.step(1, 10'020);
+  const std::int64_t end_ns = bench.step(0, 20);
+  const bool is_known = bench.probe->known_until_ns(0) >= end_ns || mark->is_done();
+  bool is_refused = false;
+  try {
+    (void)bench.energy(start_ns, middle_ns);
+  } catch (const Error& error) {
+    is_refused = error.kind() == ErrorKind::kOutOfRange;
+  }
+  CHECK(bench.energy(start_ns, middle_ns, true).joules > 0.0);  // who does not want to wait need not
+  CHECK(bench.probe->energy_until(0, *begin, middle_ns).joules > 0.0);
+  bench.step(1, 10'030);
+  if (now_ns() - end_ns >= kGuidePatienceNs) return;  // held up for so long that the guide was not waited for
+  CHECK_FALSE(is_known);
+  CHECK(is_refused);
+  CHECK(bench.probe->known_until_ns(0) == end_ns);
+  REQUIRE(mark->wait_until(soon()));
+  REQUIRE(begin->wait_until(soon()));
+  const Energy before = bench.energy(start_ns, middle_ns);
+  const Energy after = bench.energy(burst_ns, end_ns);
+  CHECK(before.joules < 10e-3 * 0.01);
+  CHECK(after.joules < 10e-3 * 0.01);
+  const EnergyModel model = EnergyModel::of(bench.probe->channels()[0]);
+  CHECK(energy_between(begin->slots()[0].point, mark->slots()[0].point, model).joules == doctest::Approx(before.joules));
+  CHECK(bench.probe->energy_until(0, *begin, middle_ns).joules == doctest::Approx(before.joules));
+  CHECK(bench.energy(start_ns, end_ns).joules == doctest::Approx(10e-3));
+  CHECK(bench.probe->known_until_ns(1) >= end_ns);
+}
+
+TEST_CASE("a guide that stops keeps back neither marks nor answers, nor does it when the probe is stopped") {
+  {
+    const Guided bench(kMs);
+    bench.probe->start();
+    bench.probe->ask();
+    const std::int64_t start_ns = bench.step(0, 10);
+    ::usleep(2'000);
+    const auto mark = bench.probe->mark(now_ns());
+    const std::int64_t end_ns = bench.step(0, 20);
+    REQUIRE(mark->wait_until(soon()));
+    CHECK(mark->slots()[0].state == MarkState::kKnown);
+    CHECK(bench.probe->known_until_ns(0) == end_ns);
+    const double share = static_cast<double>(mark->t_ns() - start_ns) / static_cast<double>(end_ns - start_ns);
+    CHECK(bench.energy(start_ns, mark->t_ns()).joules == doctest::Approx(10e-3 * share));
+  }
+  const Guided bench(kHour / 10);
+  bench.probe->start();
+  bench.probe->ask();
+  const std::int64_t start_ns = bench.step(0, 10);
+  const std::int64_t end_ns = bench.step(0, 20);
+  bench.probe->stop();
+  CHECK(bench.probe->known_until_ns(0) == end_ns);
+  CHECK(bench.energy(start_ns, end_ns).joules == doctest::Approx(10e-3));
+}
+
+TEST_CASE("without a guide a channel is known up to the far end of its newest gap") {
+  const Bench bench;
+  CHECK(bench.probe->known_until_ns(0) < bench.edges(0)[0].t_ns);
+  bench.first->under_load(1);
+  bench.second->under_load(1);
+  bench.probe->start();
+  bench.probe->ask();
+  bench.until_edges(10);
+  bench.probe->stop();
+  CHECK(bench.probe->known_until_ns(0) == last_answerable_ns(bench.edges(0)));
+}
+
+TEST_CASE("a guide is another channel of the same source") {
+  for (const int guide : {0, 2}) CHECK_THROWS_WITH_AS(Guided(kMs, guide), doctest::Contains("guide of gpu-0"), Error);
+}

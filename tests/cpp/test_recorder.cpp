@@ -382,3 +382,176 @@ TEST_CASE("while a lease holds the whole ring a mark lies between its newest edg
   CHECK(bench.state(at * kMs - kMs - kReadNs) == MarkState::kKnown);
   CHECK(bench.state(at * kMs - kMs - kReadNs + 1) == MarkState::kPending);
 }
+
+TEST_CASE("a reading without news is a good one that brings nothing") {
+  Bench bench;
+  bench.count(0, 700);
+  bench.take(100 * kUs, {.status = ReadStatus::kRetry, .error = EAGAIN});
+  const Sight sight = bench.take(200 * kUs, {.count = 1, .status = ReadStatus::kNoNews}, true);
+  CHECK_FALSE(sight.stepped);
+  CHECK_FALSE(sight.ended);
+  CHECK(sight.t_ns == 0);
+  CHECK(bench.edges().size() == 1);
+  CHECK(bench.recorder.stats().health == ReadStatus::kOk);
+  CHECK(bench.recorder.stats().retries == 1);
+  bench.take(20 * kMs, {.status = ReadStatus::kNoNews});  // no rest either: nobody looked
+  CHECK(bench.edges().size() == 1);
+  bench.count(20 * kMs + 300 * kUs, 702);
+  CHECK(bench.newest().gap_ns == kMs + kReadNs);  // the old value was last seen at the start
+  CHECK(bench.newest().flags == kEdgeAfterRetry);
+}
+
+TEST_CASE("a count that was reached at a time of its own stands there") {
+  ChannelInfo channel = kPackage;
+  channel.stale_ns = 100 * kMs;
+  Bench bench(channel);
+  const auto take = [&](std::int64_t read_ns, std::uint64_t count, std::int64_t at_ns, std::int64_t gap_ns) {
+    return bench.take(read_ns, {.count = count, .at_ns = kStart + at_ns, .gap_ns = gap_ns}, false, 50 * kUs);
+  };
+  take(kMs, 700, 0, 20 * kUs);
+  CHECK(bench.newest().t_ns == kStart);
+  CHECK(bench.newest().gap_ns == 20 * kUs);
+  CHECK(bench.newest().flags == (kEdgeFirst | kEdgeStamped));
+  const Sight sight = take(90 * kMs, 705, 60 * kMs, 30 * kUs);
+  CHECK(sight.stepped);
+  CHECK(sight.t_ns == kStart + 60 * kMs);
+  CHECK(sight.gap_ns == 30 * kUs);
+  CHECK(bench.newest().t_ns == sight.t_ns);
+  CHECK(bench.newest().gap_ns == sight.gap_ns);
+  CHECK(bench.newest().joules == doctest::Approx(5e-3));
+  CHECK(bench.newest().read_ns == kReadNs);
+  CHECK(bench.newest().flags == kEdgeStamped);
+  take(91 * kMs, 706, 70 * kMs, 51 * kUs);
+  CHECK(bench.newest().flags == (kEdgeStamped | kEdgeLate));
+  take(92 * kMs, 706, 80 * kMs, 10 * kUs);  // the same count: no step
+  CHECK(bench.edges().size() == 3);
+  // Rest is told at the time of the reading, and a step that says it came before that stands after it all the same.
+  take(300 * kMs, 706, 299 * kMs, 10 * kUs);
+  CHECK(bench.newest().flags == kEdgeQuiet);
+  CHECK(bench.newest().t_ns == kStart + 300 * kMs);
+  take(302 * kMs, 707, 299 * kMs, 10 * kUs);
+  CHECK(bench.newest().t_ns == kStart + 300 * kMs + 1);
+  CHECK(bench.newest().gap_ns == kMs + 1 + 10 * kUs);
+}
+
+TEST_CASE("what is possible is told by when a count was read, not by when it says it was reached") {
+  Bench bench(wrapping());
+  bench.take(0, {.count = 0, .at_ns = kStart});
+  CHECK(bench.take(500 * kUs, {.count = 151, .at_ns = kStart + 2}).stepped);
+  CHECK(bench.newest().segment == 0);
+  CHECK_FALSE(bench.take(kMs, {.count = 303, .at_ns = kStart + 900 * kMs}).stepped);
+  CHECK(bench.newest().segment == 1);
+}
+
+TEST_CASE("an integrated channel says itself what was when: each reading is an edge, none late, and nothing is waited for") {
+  ChannelInfo channel = kPackage;
+  channel.provenance = Provenance::kIntegrated;
+  Bench bench(channel);
+  const auto take = [&](std::int64_t read_ns, std::uint64_t count, std::int64_t at_ns) {
+    const Sight sight = bench.take(read_ns, {.count = count, .at_ns = kStart + at_ns, .gap_ns = 10 * kMs}, true, kUs);
+    CHECK_FALSE(sight.stepped);
+    CHECK(sight.t_ns == 0);
+  };
+  take(100 * kMs, 5, 10 * kMs);
+  take(200 * kMs, 8, 110 * kMs);
+  CHECK(bench.newest().flags == 0);
+  CHECK(bench.newest().t_ns == kStart + 110 * kMs);
+  CHECK(bench.newest().joules == doctest::Approx(3e-3));
+  take(200 * kMs + 100 * kUs, 8, 150 * kMs);  // 0 W
+  REQUIRE(bench.edges().size() == 3);
+  CHECK(bench.newest().flags == 0);
+  CHECK(bench.newest().t_ns == kStart + 150 * kMs);
+  CHECK(bench.newest().gap_ns == 10 * kMs);
+  CHECK(bench.newest().joules == doctest::Approx(3e-3));
+}
+
+namespace {
+
+// A counter that steps every ten milliseconds and its guide, which has more of a sensor.
+struct Guided {
+  ChannelInfo counter_info = kPackage;
+  ChannelInfo guide_info = kPackage;
+  std::optional<Recorder> counter, guide;
+
+  explicit Guided(std::int64_t window_ns = 20 * kMs, std::int64_t period_ns = 10 * kMs) {
+    guide_info.window_ns = window_ns;
+    guide_info.update_period_ns = period_ns;
+    counter_info.guide = 1;
+    counter.emplace(counter_info, 1);
+    guide.emplace(guide_info, 1);
+    counter->follow(*guide);
+    take(*counter, 0, 0);
+    take(*guide, 0, 0);
+    take(*counter, 10 * kMs, 10);
+    take(*counter, 20 * kMs, 20);
+  }
+  static void take(Recorder& recorder, std::int64_t at_ns, std::uint64_t count, ReadStatus status = ReadStatus::kOk) {
+    recorder.take({.count = count, .status = status, .at_ns = kStart + at_ns}, kStart + at_ns - kReadNs, kStart + at_ns, false,
+                  INT64_MAX);
+  }
+  [[nodiscard]] MarkState state(std::int64_t at_ns, bool give_up = false) const { return slot(at_ns, give_up).state; }
+  [[nodiscard]] double joules(std::int64_t at_ns, bool give_up = false) const { return slot(at_ns, give_up).point.joules; }
+  [[nodiscard]] Mark::Slot slot(std::int64_t at_ns, bool give_up) const {
+    Mark::Slot slot;
+    counter->fill(slot, kStart + at_ns, give_up);
+    return slot;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a mark waits for the guide of the step it is in, and is shaped by it") {
+  Guided bench;
+  CHECK(bench.state(5 * kMs) == MarkState::kPending);
+  bench.take(*bench.guide, 2 * kMs, 30);
+  bench.take(*bench.guide, 9 * kMs, 30);
+  CHECK(bench.state(5 * kMs) == MarkState::kPending);  // it does not cover the step yet
+  bench.take(*bench.guide, 11 * kMs, 30);
+  CHECK(bench.joules(kMs) == doctest::Approx(5e-3));
+  CHECK(bench.joules(5 * kMs) == doctest::Approx(10e-3));
+  CHECK(bench.state(10 * kMs) == MarkState::kKnown);
+  CHECK(bench.state(10 * kMs + 1) == MarkState::kPending);
+  bench.take(*bench.guide, 20 * kMs, 31);
+  CHECK(bench.state(15 * kMs) == MarkState::kKnown);
+}
+
+TEST_CASE("a guide that does not tell keeps nothing back for good") {
+  for (const ReadStatus status : {ReadStatus::kOk, ReadStatus::kNoNews, ReadStatus::kRetry}) {
+    Guided bench;
+    CHECK(bench.joules(5 * kMs, true) == doctest::Approx(5e-3));  // nothing is waited for
+    const std::int64_t patience_ns = 50 * kMs;
+    bench.take(*bench.counter, 10 * kMs + patience_ns - 1, 20, status);
+    CHECK(bench.state(5 * kMs) == MarkState::kPending);
+    bench.take(*bench.counter, 10 * kMs + patience_ns, 20, status);
+    CHECK(bench.joules(5 * kMs) == doctest::Approx(5e-3));
+    CHECK(bench.state(15 * kMs) == MarkState::kPending);
+  }
+  Guided slow(1'000 * kMs, 100 * kMs);  // no longer than half a second
+  slow.take(*slow.counter, 510 * kMs - 1, 20);
+  CHECK(slow.state(5 * kMs) == MarkState::kPending);
+  slow.take(*slow.counter, 510 * kMs, 20);
+  CHECK(slow.state(5 * kMs) == MarkState::kKnown);
+  Guided over;
+  over.take(*over.guide, 21 * kMs, 0, ReadStatus::kGone);
+  CHECK(over.joules(5 * kMs) == doctest::Approx(5e-3));
+  Guided ended;
+  ended.take(*ended.counter, 21 * kMs, 0, ReadStatus::kGone);
+  CHECK(ended.joules(5 * kMs) == doctest::Approx(5e-3));
+  CHECK(ended.state(21 * kMs) == MarkState::kGone);
+}
+
+TEST_CASE("while a lease holds the whole ring a mark in the newest step waits for the guide as well") {
+  Guided bench;
+  const auto capacity = static_cast<std::int64_t>(bench.counter->ring()->capacity());
+  for (std::int64_t i = 3; i < capacity; ++i) bench.take(*bench.counter, i * 10 * kMs, static_cast<std::uint64_t>(10 * i));
+  const Lease lease = bench.counter->ring()->lease();
+  REQUIRE(lease.edges().size() == static_cast<std::size_t>(capacity));
+  const std::int64_t end_ns = capacity * 10 * kMs;
+  bench.take(*bench.counter, end_ns, static_cast<std::uint64_t>(10 * capacity));
+  REQUIRE(bench.counter->stats().dropped == 1);
+  CHECK(bench.state(end_ns - 8 * kMs) == MarkState::kPending);
+  for (const std::int64_t back_ms : {11, 9, -1}) {  // nothing after the first two
+    bench.take(*bench.guide, end_ns - back_ms * kMs, back_ms == 11 ? 5 : 9);
+  }
+  CHECK(bench.joules(end_ns - 5 * kMs) == doctest::Approx(static_cast<double>(10 * capacity) * 1e-3));
+}

@@ -552,6 +552,15 @@ TEST_CASE("an edge that is dropped because of a lease costs no energy, and the n
   if (rest.edges().size() > 1) CHECK((rest.edges()[1].flags & kEdgeDropped) == 0);
 }
 
+TEST_CASE("a source that has no news at first can be read") {
+  auto script = std::make_shared<Script>();
+  script->readings.resize(1);
+  script->fail(0, ReadStatus::kNoNews, 0);
+  const Sampler sampler(std::make_unique<ScriptedSource>(std::vector{kPackage}, script), 0, {});
+  CHECK(sampler.channel_stats(0).health == ReadStatus::kOk);
+  CHECK(sampler.channel_stats(0).edges == 0);
+}
+
 TEST_CASE("what holds for all of a channel stands in each of its edges") {
   ChannelInfo filtered = kPackage;
   filtered.filtered = true;

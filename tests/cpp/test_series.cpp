@@ -53,6 +53,7 @@ std::vector<Edge> make_edges(std::size_t count, Steps steps, unsigned resets, st
 struct Naive {
   const std::vector<Edge>& edges;
   EnergyModel model;
+  std::vector<Edge> guide = {};
 
   double time(std::size_t i) const { return static_cast<double>(edges[i].t_ns - edges[0].t_ns); }
   double gap(std::size_t i) const { return static_cast<double>(edges[i].gap_ns); }
@@ -73,6 +74,31 @@ struct Naive {
     if (left == right) return middle(i);
     const double line = middle(i - 1) + (middle(i + 1) - middle(i - 1)) * (edges[i].joules - left) / (right - left);
     return std::min(std::max({line, time(i) - gap(i), time(i - 1) + step / 16}), time(i));
+  }
+
+  double guide_place(std::size_t i) const {
+    const auto gap_ns = static_cast<std::int64_t>(guide[i].gap_ns);
+    return static_cast<double>(guide[i].t_ns - edges[0].t_ns) -
+           static_cast<double>(i == 0 ? gap_ns : std::min(gap_ns, guide[i].t_ns - guide[i - 1].t_ns)) / 2;
+  }
+
+  double guide_total(double t) const {
+    std::size_t i = 0;
+    while (i + 2 < guide.size() && guide_place(i + 1) <= t) ++i;
+    return guide[i].joules + (guide[i + 1].joules - guide[i].joules) * (t - guide_place(i)) / (guide_place(i + 1) - guide_place(i));
+  }
+
+  // Of the step from one place to another, at t between them.
+  double share(double from, double t, double to) const {
+    const double straight = (t - from) / (to - from);
+    if (guide.size() < 2 || guide_place(0) > from || guide_place(guide.size() - 1) < to) return straight;
+    std::size_t first = 0;
+    std::size_t last = guide.size() - 1;
+    while (guide_place(first + 1) <= from) ++first;
+    while (guide_place(last - 1) >= to) --last;
+    const double rise = guide_total(to) - guide_total(from);
+    if (guide[first].segment != guide[last].segment || rise <= 0.0) return straight;
+    return (guide_total(t) - guide_total(from)) / rise;
   }
 
   // Energy that may have been used in so many nanoseconds.
@@ -106,7 +132,7 @@ struct Naive {
     }
     point.joules = edges[from].joules;
     if (edges[from + 1].segment == edges[from].segment) {
-      point.joules += (edges[from + 1].joules - edges[from].joules) * (t - place(from)) / (place(from + 1) - place(from));
+      point.joules += (edges[from + 1].joules - edges[from].joules) * share(place(from), t, place(from + 1));
     }
     point.joules = std::min(std::max(point.joules, point.lower), point.upper);
     return point;
@@ -119,6 +145,12 @@ struct Naive {
     Energy energy;
     energy.lower = std::max(0.0, end.lower - start.upper - model.quantum_joules * (end.segment - start.segment));
     energy.upper = start.segment == end.segment ? end.upper - start.lower : kInfinity;
+    if (model.spill_joules > 0.0 || model.blind_joules > 0.0) {
+      const double periods = 1.0 + ns / static_cast<double>(model.period_ns);
+      const double untold = 2.0 * model.spill_joules + std::sqrt(periods) * model.blind_joules;
+      energy.lower = std::max(0.0, energy.lower - untold);
+      energy.upper += untold;
+    }
     if (model.max_watts > 0.0) energy.upper = std::min(energy.upper, most(ns));
     if (model.high_watts > 0.0) {
       energy.lower = model.low_watts * 1e-9 * ns;
@@ -175,12 +207,13 @@ Intervals random_intervals(const std::vector<Edge>& edges, std::size_t count, bo
 }
 
 // How many of the intervals differ from the reference.
-std::size_t differing(const std::vector<Edge>& edges, const EnergyModel& model, const Intervals& intervals, bool sorted) {
+std::size_t differing(const std::vector<Edge>& edges, const EnergyModel& model, const Intervals& intervals, bool sorted,
+                      const std::vector<Edge>& guide = {}) {
   const std::size_t count = intervals.starts.size();
   std::vector<double> joules(count, -1.0), lower(count, -1.0), upper(count, -1.0);
   std::vector<std::uint32_t> flags(count, 1u << 31);
-  energies_between(edges, model, intervals.starts, intervals.ends, sorted, {joules, lower, upper, flags});
-  const Naive naive{edges, model};
+  energies_between(edges, model, intervals.starts, intervals.ends, sorted, {joules, lower, upper, flags}, true, guide);
+  const Naive naive{edges, model, guide};
   std::size_t wrong = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const Energy want = naive.energy(intervals.starts[i], intervals.ends[i]);
@@ -372,6 +405,12 @@ TEST_CASE("the quantum is the counter's own step, and one count more where it is
   CHECK(EnergyModel::of(channel).max_watts == 0.0);
   channel.max_watts = 300.0;
   CHECK(EnergyModel::of(channel).max_watts == 300.0);
+  channel.spill_joules = 2.0;
+  channel.blind_joules = 3.0;
+  channel.update_period_ns = 4;
+  CHECK(EnergyModel::of(channel).spill_joules == 2.0);
+  CHECK(EnergyModel::of(channel).blind_joules == 3.0);
+  CHECK(EnergyModel::of(channel).period_ns == 4);
 }
 
 TEST_CASE("one instant: the same as the reference, for every kind of steps") {
@@ -639,4 +678,172 @@ TEST_CASE("beyond the newest edge only the power limit bounds, and the estimate 
   CHECK(after.lower == 5.0);
   const std::vector<Edge> single{edge(1'000'000, 0.0, 0)};
   CHECK(point_beyond(single, model, 2'000'000).joules == 0.0);
+}
+
+// 1 J a microsecond for a quarter of the time, then nothing: the counter steps each microsecond, the guide four times as often.
+TEST_CASE("between two places a guide says how the power went, and the counter how much there was") {
+  const std::vector<Edge> edges{edge(0, 0.0, 0), edge(1000, 10.0, 0), edge(2000, 20.0, 0), edge(3000, 30.0, 0)};
+  const std::vector<Edge> guide{edge(0, 7.0, 0),    edge(1000, 8.0, 0),  edge(1250, 12.0, 0), edge(1500, 12.0, 0),
+                                edge(1750, 12.0, 0), edge(2000, 12.0, 0), edge(2750, 12.0, 0), edge(3000, 13.0, 0)};
+  const auto at = [&](std::int64_t t_ns) { return point_at(edges, {}, t_ns, guide).joules; };
+  CHECK(at(500) == doctest::Approx(5.0));
+  CHECK(at(1000) == doctest::Approx(10.0));
+  CHECK(at(1125) == doctest::Approx(15.0));
+  CHECK(at(1250) == doctest::Approx(20.0));
+  CHECK(at(1999) == doctest::Approx(20.0));
+  CHECK(at(2750) == doctest::Approx(20.0));
+  CHECK(at(2875) == doctest::Approx(25.0));
+  const Point straight = point_at(edges, {.quantum_joules = 1.0}, 1125);
+  const Point guided = point_at(edges, {.quantum_joules = 1.0}, 1125, guide);
+  CHECK(guided.lower == straight.lower);
+  CHECK(guided.upper == straight.upper);
+  CHECK(guided.flags == straight.flags);
+  // Less than the guide says is possible: the bounds are the counter's.
+  const EnergyModel slow{.max_watts = 20e6};  // 20 J a microsecond
+  CHECK(point_at(edges, slow, 1125, guide).joules == doctest::Approx(10.0 + 20.0 * 0.125));
+}
+
+TEST_CASE("a guide stands in the middles of its gaps, like the counter") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 0), edge(3000, 20.0, 0)};
+  const std::vector<Edge> guide{edge(1100, 0.0, 200), edge(1600, 9.0, 200), edge(2600, 10.0, 1200)};  // at 1000, 1500, 2100
+  CHECK(point_at(edges, {}, 1500, guide).joules == doctest::Approx(10.0 * 9.0 / (9.0 + 500.0 / 600.0)));
+  CHECK(point_at(edges, {}, 1250, guide).joules == doctest::Approx(10.0 * 4.5 / (9.0 + 500.0 / 600.0)));
+  CHECK(guided_until_ns(guide) == 2000);
+  const std::vector<Edge> late{edge(1100, 0.0, 200), edge(1200, 9.0, 5000), edge(2200, 10.0, 0)};  // at 1150 at the earliest
+  CHECK(point_at(edges, {}, 1150, late).joules == doctest::Approx(10.0 * 9.0 / (9.0 + 850.0 / 1050.0)));
+}
+
+TEST_CASE("where the guide does not cover a step in one segment, or does not rise, the line is straight") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 0), edge(3000, 20.0, 0)};
+  const auto at = [&](const std::vector<Edge>& guide) { return point_at(edges, {}, 1500, guide).joules; };
+  CHECK(at({edge(1000, 0.0, 0), edge(1500, 1.0, 0), edge(2000, 4.0, 0)}) == doctest::Approx(2.5));
+  CHECK(at({}) == 5.0);
+  CHECK(at({edge(1500, 1.0, 0)}) == 5.0);
+  CHECK(at({edge(1001, 0.0, 0), edge(1500, 1.0, 0), edge(2000, 4.0, 0)}) == 5.0);
+  CHECK(at({edge(1000, 0.0, 0), edge(1500, 1.0, 0), edge(1999, 4.0, 0)}) == 5.0);
+  CHECK(at({edge(1000, 3.0, 0), edge(1500, 3.0, 0), edge(2000, 3.0, 0)}) == 5.0);
+  CHECK(at({edge(1000, 0.0, 0), edge(1500, 1.0, 0), edge(2000, 4.0, 0, 1)}) == 5.0);
+  CHECK(at({edge(900, 0.0, 0), edge(1400, 1.0, 0, 1), edge(2000, 4.0, 0, 1)}) == 5.0);
+  // A reset outside of the step does not matter.
+  CHECK(at({edge(900, 0.0, 0), edge(1000, 0.0, 0, 1), edge(1500, 1.0, 0, 1), edge(2000, 4.0, 0, 1), edge(2001, 4.0, 0, 2)}) ==
+        doctest::Approx(2.5));
+}
+
+TEST_CASE("with a guide: the same as the reference, sorted or not, for every size and kind of steps") {
+  std::mt19937_64 random(7);
+  for (const std::size_t size : {2u, 3u, 17u, 300u}) {
+    for (const Steps steps : {Steps::kEven, Steps::kUneven, Steps::kPauses}) {
+      for (const double max_watts : {0.0, 16.0}) {
+        for (const unsigned resets : {0u, 30u}) {
+          auto edges = make_edges(size, steps, resets, random);
+          edges.back().gap_ns = 1000;
+          auto guide = make_edges(4 * size, steps, resets, random);
+          for (Edge& one : guide) one.t_ns = 1'000'000'000 + (one.t_ns - 1'000'000'000) / 4;
+          for (const std::size_t count : {std::size_t{1}, size / 65 + 1, std::size_t{600}}) {
+            for (const bool sorted : {false, true}) {
+              CAPTURE(size);
+              CAPTURE(static_cast<int>(steps));
+              CAPTURE(max_watts);
+              CAPTURE(resets);
+              CAPTURE(count);
+              CAPTURE(sorted);
+              const EnergyModel model{.quantum_joules = kQuantum, .max_watts = max_watts};
+              CHECK(differing(edges, model, random_intervals(edges, count, sorted, random), sorted, guide) == 0);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("with a guide the estimate never falls and has no jumps") {
+  std::mt19937_64 random(8);
+  const auto edges = make_edges(50, Steps::kUneven, 0, random);
+  auto guide = make_edges(400, Steps::kUneven, 0, random);
+  for (Edge& one : guide) one.t_ns = 1'000'000'000 + (one.t_ns - 1'000'000'000) / 8;
+  double before = point_at(edges, {}, first_answerable_ns(edges), guide).joules;
+  double largest = 0.0;
+  for (std::int64_t t_ns = first_answerable_ns(edges); t_ns <= last_answerable_ns(edges); t_ns += 100) {
+    const double joules = point_at(edges, {}, t_ns, guide).joules;
+    largest = std::max(largest, joules - before);
+    if (joules < before - 1e-12) FAIL_CHECK("falls at " << t_ns);
+    before = joules;
+  }
+  CHECK(largest < 0.05 * 1000 * kQuantum);  // a twentieth of what a step of the counter can be
+  CHECK(largest > 0.0);
+}
+
+TEST_CASE("under constant power a guide is the straight line") {
+  std::mt19937_64 random(9);
+  const auto edges = make_edges(100, Steps::kUneven, 0, random);
+  std::vector<Edge> guide;
+  for (std::int64_t t_ns = 900'000'000; t_ns < edges.back().t_ns + 2'000'000;) {
+    guide.push_back(edge(t_ns, 1e-9 * 55.0 * static_cast<double>(t_ns), 0));
+    t_ns += 100'000 + static_cast<std::int64_t>(random() % 99);
+  }
+  for (int i = 0; i < 1000; ++i) {
+    const std::int64_t t_ns = random_instant(edges, random);
+    CHECK(point_at(edges, {}, t_ns, guide).joules == doctest::Approx(point_at(edges, {}, t_ns).joules).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("bounds are wider by what the ends can have of their surroundings and a sensor can miss, and no wider than is possible") {
+  const std::vector<Edge> edges{edge(0, 0.0, 0), edge(1'000'000, 5.0, 0), edge(2'000'000, 10.0, 0), edge(4'000'000, 20.0, 0)};
+  EnergyModel model{.max_watts = 8'000.0, .spill_joules = 0.5, .blind_joules = 0.25, .period_ns = 250'000};
+  const Point from = point_at(edges, model, 0);
+  const Point to = point_at(edges, model, 2'000'000);
+  const Energy bounded = energy_between(from, to, model);
+  CHECK(bounded.joules == doctest::Approx(10.0));
+  CHECK(bounded.lower == doctest::Approx(to.lower - from.upper - 1.0 - 0.25 * 3.0));  // 1 + 2 ms / 0.25 ms is 9
+  CHECK(bounded.upper == doctest::Approx(to.upper - from.lower + 1.75));
+  model.max_watts = 5'800.0;
+  CHECK(energy_between(from, to, model).upper == doctest::Approx(11.6));
+  model.max_watts = 8'000.0;
+  model.spill_joules = 20.0;
+  CHECK(energy_between(from, to, model).lower == 0.0);
+  CHECK(energy_between(from, to, model).upper == doctest::Approx(16.0));
+  model = {.spill_joules = 0.5};
+  CHECK(energy_between(from, to, model).upper == doctest::Approx(to.upper - from.lower + 1.0));
+  model = {.max_watts = 8'000.0, .blind_joules = 0.25};  // of a period that is not known
+  CHECK(energy_between(from, to, model).upper == doctest::Approx(16.0));
+  CHECK(energy_between(from, from, model).upper == 0.0);
+}
+
+TEST_CASE("widened bounds: the same as the reference, sorted or not") {
+  std::mt19937_64 random(10);
+  for (const double max_watts : {0.0, 16.0}) {
+    for (const unsigned resets : {0u, 50u}) {
+      const auto edges = make_edges(300, Steps::kUneven, resets, random);
+      for (const double blind_joules : {0.0, 5e-4}) {
+        const EnergyModel model{.quantum_joules = kQuantum,
+                                .max_watts = max_watts,
+                                .spill_joules = blind_joules > 0.0 ? 0.0 : 1e-3,
+                                .blind_joules = blind_joules,
+                                .period_ns = 3'000'000};
+        for (const bool sorted : {false, true}) {
+          for (const std::size_t count : {std::size_t{1}, std::size_t{600}}) {
+            CAPTURE(max_watts);
+            CAPTURE(resets);
+            CAPTURE(blind_joules);
+            CAPTURE(sorted);
+            CAPTURE(count);
+            CHECK(differing(edges, model, random_intervals(edges, count, sorted, random), sorted) == 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("edges that were seen later than what is settled answer nothing yet") {
+  const std::vector<Edge> edges{edge(1000, 0.0, 0), edge(2000, 10.0, 300), edge(3000, 20.0, 400)};
+  CHECK(known_until_ns(edges, INT64_MAX) == 2600);
+  CHECK(known_until_ns(edges, 3000) == 2600);
+  CHECK(known_until_ns(edges, 2999) == 1700);
+  CHECK(known_until_ns(edges, 1999) < first_answerable_ns(edges));
+  CHECK(known_until_ns(edges, INT64_MIN) < first_answerable_ns(edges));
+  CHECK(known_until_ns(std::span(edges).first(1), INT64_MAX) < first_answerable_ns(edges));
+  CHECK(known_until_ns({}, INT64_MAX) == INT64_MIN);
+  CHECK(guided_until_ns({}) == INT64_MIN);
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -381,6 +382,158 @@ def test_it_answers_as_a_search_through_all_edges_does(edges: npt.NDArray[np.voi
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-9)
 
 
+# ---- A guide, which says how the power went between two steps
+
+
+@st.composite
+def guided_loads(draw: st.DrawFn) -> tuple[Load, npt.NDArray[np.void], npt.NDArray[np.void]]:
+    """A load, the edges of a counter that steps every 100 ms, and those of a guide that steps ten times as often.
+
+    The guide is exact but for a constant factor, for the counter is the truth. Both are seen tightly.
+    """
+    load = Load(
+        draw(st.lists(st.tuples(st.integers(MS, 300 * MS), st.sampled_from([1, 7, 40, 300])), min_size=1, max_size=20))
+    )
+    factor = draw(st.sampled_from([0.5, 1.0, 1.3]))
+    edges, guide = (np.zeros(size, pp.EDGE_DTYPE) for size in (11, 101))
+    for array, step, scale in ((edges, 100 * MS, 1.0), (guide, 10 * MS, factor)):
+        array["t_ns"] = np.arange(array.size) * step
+        array["joules"] = [load.joules(0, t) * scale for t in array["t_ns"].tolist()]
+    return load, edges, guide
+
+
+def estimates(
+    edges: npt.NDArray[np.void], guide: npt.NDArray[np.void], instants: npt.NDArray[np.int64], max_watts: float = 0.0
+) -> Sequence[Floats]:
+    """joules, lower, upper from the first edge to each of these instants."""
+    starts = np.zeros(instants.size, np.int64)
+    return _core._series_energies(edges, 0.0, 0.0, 0.0, max_watts, starts, instants, guide)[:3]
+
+
+NO_GUIDE = np.zeros(0, pp.EDGE_DTYPE)
+
+
+@given(guided_loads(), st.data())
+def test_a_guide_leads_near_to_the_truth_and_never_out_of_the_bounds(
+    case: tuple[Load, npt.NDArray[np.void], npt.NDArray[np.void]], data: st.DataObject
+) -> None:
+    load, edges, guide = case
+    instants = np.array(sorted(data.draw(st.lists(st.integers(0, 1000 * MS), min_size=1, max_size=40))), np.int64)
+    truth = np.array([load.joules(0, t) for t in instants.tolist()])
+    joules, lower, upper = estimates(edges, guide, instants)
+    _, straight_lower, straight_upper = estimates(edges, NO_GUIDE, instants)
+    assert (np.diff(joules) >= -ROUNDING).all()
+    assert (lower <= joules).all()
+    assert (joules <= upper).all()
+    assert lower == pytest.approx(straight_lower, abs=ROUNDING)  # the counter stays the truth
+    assert upper == pytest.approx(straight_upper, abs=ROUNDING)
+    # What the guide does not see is how the power went within 10 ms, by 299 W at most.
+    assert np.abs(joules - truth).max() <= 299 * 0.01 / 4 + ROUNDING
+    every = np.arange(0, 1001, 10, dtype=np.int64) * MS
+    exact = np.array([load.joules(0, t) for t in every.tolist()])
+    assert estimates(edges, guide, every)[0] == pytest.approx(exact, abs=1e-6)
+    limited, lower, upper = estimates(edges, guide, instants, 300.0)
+    assert (lower <= limited + ROUNDING).all()
+    assert (limited <= upper).all()
+
+
+def test_a_guide_makes_estimates_far_better() -> None:
+    load = Load([(30 * MS, 300), (70 * MS, 0)] * 10)
+    instants = np.arange(0, 1000, dtype=np.int64) * MS
+    truth = np.array([load.joules(0, t) for t in instants.tolist()])
+    edges, guide = (np.zeros(size, pp.EDGE_DTYPE) for size in (11, 101))
+    for array, step in ((edges, 100 * MS), (guide, 10 * MS)):
+        array["t_ns"] = np.arange(array.size) * step
+        array["joules"] = [load.joules(0, t) for t in array["t_ns"].tolist()]
+    worst_straight, worst_guided = (
+        np.abs(estimates(edges, array, instants)[0] - truth).max() for array in (NO_GUIDE, guide)
+    )
+    assert worst_straight > 6.0
+    assert worst_guided < 1e-6
+
+
+@given(guided_loads(), st.integers(0, 100), st.integers(0, 100), st.data())
+def test_without_its_guide_a_step_is_a_straight_line(
+    case: tuple[Load, npt.NDArray[np.void], npt.NDArray[np.void]], a: int, b: int, data: st.DataObject
+) -> None:
+    _, edges, guide = case
+    covered = guide[min(a, b) : max(a, b) + 1]
+    instants = np.array(sorted(data.draw(st.lists(st.integers(0, 1000 * MS), min_size=1, max_size=40))), np.int64)
+    steps = np.minimum(instants // (100 * MS), 9)
+    is_covered = (covered["t_ns"][0] <= steps * 100 * MS) & ((steps + 1) * 100 * MS <= covered["t_ns"][-1])
+    expected = np.where(
+        is_covered & (covered.size > 1), estimates(edges, guide, instants)[0], estimates(edges, NO_GUIDE, instants)[0]
+    )
+    assert estimates(edges, covered, instants)[0] == pytest.approx(expected, abs=ROUNDING)
+
+
+@given(seen_loads(), st.integers(1, 300), st.data())
+def test_a_guide_of_constant_power_is_a_straight_line(
+    load_and_seen: tuple[Load, Seen], watts: int, data: st.DataObject
+) -> None:
+    _, seen = load_and_seen
+    guide = np.zeros(50, pp.EDGE_DTYPE)
+    # The counter's first edge may stand further back than any other begin.
+    begin, end = int(seen.edges["t_ns"][0]) - 2**32, int(seen.edges["t_ns"][-1])
+    guide["t_ns"] = np.linspace(begin, end, 50).astype(np.int64)
+    guide["joules"] = watts * 1e-9 * (guide["t_ns"] - begin)
+    starts, ends = intervals_in(data, seen)
+    instants = np.array(starts, np.int64), np.array(ends, np.int64)
+    guided = _core._series_energies(seen.edges, seen.quantum, 0.0, 0.0, 0.0, *instants, guide)
+    straight = _core._series_energies(seen.edges, seen.quantum, 0.0, 0.0, 0.0, *instants)
+    for ours, theirs in zip(guided, straight, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-6)
+
+
+# ---- A sensor that does not tell all
+
+
+@given(st.lists(st.sampled_from([0, 40, 300]), min_size=30, max_size=60), st.integers(1, 4), st.data())
+def test_the_truth_lies_within_the_bounds_of_a_sensor_that_looks_part_of_the_time(
+    watts: list[int], seen_ms: int, data: st.DataObject
+) -> None:
+    # Each period of 10 ms has two powers; the sensor counts the first, which it sees for seen_ms, for all of it.
+    pieces, missed, total = [], [0.0], 0.0
+    counted = [0.0]
+    for one, other in itertools.pairwise(watts):
+        pieces += [(seen_ms * MS, one), ((10 - seen_ms) * MS, other)]
+        counted.append(counted[-1] + one * 0.01)
+        total += abs(other - one) * 0.001 * (10 - seen_ms)
+        missed.append(total)
+    load = Load(pieces)
+    edges = np.zeros(len(counted), pp.EDGE_DTYPE)
+    edges["t_ns"] = np.arange(edges.size) * 10 * MS
+    edges["joules"] = counted
+    first, last = sorted(data.draw(st.lists(st.integers(0, edges.size - 1), min_size=2, max_size=2)))
+    instants = np.array([first * 10 * MS], np.int64), np.array([last * 10 * MS], np.int64)
+    # Misses that all go one way are what `spill` allows for here: the proof for independent ones is statistics.
+    spill = (missed[last] - missed[first]) / 2.0
+    _, lower, upper, _ = _core._series_energies(
+        edges, 0.0, 0.0, 0.0, 300.0, *instants, NO_GUIDE, spill, data.draw(st.sampled_from([0.0, 0.5])), 10 * MS
+    )
+    truth = load.joules(first * 10 * MS, last * 10 * MS)
+    assert lower[0] - ROUNDING <= truth <= upper[0] + ROUNDING
+    assert lower[0] >= 0.0
+    assert upper[0] <= 300.0 * (last - first) * 0.01 + ROUNDING
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_independent_misses_add_as_their_squares_do(seed: int) -> None:
+    blind, periods = 0.3, 256
+    edges = np.zeros(2, pp.EDGE_DTYPE)
+    edges["t_ns"] = [0, periods * MS]
+    edges["joules"] = [0.0, 100.0]
+    instants = np.zeros(1, np.int64), np.array([periods * MS], np.int64)
+    (plain,), (wide,) = (
+        _core._series_energies(edges, 0.0, 0.0, 0.0, 0.0, *instants, NO_GUIDE, 0.0, missed, MS)[2]
+        for missed in (0.0, blind)
+    )
+    assert wide - plain == pytest.approx(blind * np.sqrt(periods + 1.0))
+    # Of sums of as many misses, each as large as it can be, two thirds stay within that.
+    misses = np.random.default_rng(seed).choice([-blind, blind], (400, periods + 1)).sum(axis=1)
+    assert 0.5 < (np.abs(misses) <= wide - plain).mean() < 0.85
+
+
 # ---- Unwrapping
 
 
@@ -562,3 +715,65 @@ def test_samplers_find_the_truth_within_their_bounds(
             assert m.total_lower - ROUNDING <= truth_of_it <= m.total_upper + ROUNDING
         stats = probe.stats()["channels"]["package-0"]
         assert stats["resets"] == 0
+
+
+# Bursts that a counter which steps every 40 ms cannot show, but its guide can.
+BURSTS = Load([(7 * MS, 300), (33 * MS, 0), (20 * MS, 0), (20 * MS, 200)] * 60)
+
+
+def guided_sources(faults: list[dict[str, object]], start_ns: int, window_ns: int) -> _core.Source:
+    channels = [
+        counter(BURSTS, range(0, 4000 * MS, 40 * MS), guide=1),
+        counter(
+            BURSTS,
+            range(0, 4000 * MS, 4 * MS),
+            name="dram-0",
+            unit_nj=3000,
+            update_period_ns=4 * MS,
+            window_ns=window_ns,
+        ),
+    ]
+    return pp.replay(channels, faults, start_ns=start_ns)
+
+
+def wait_until(t_ns: int) -> None:
+    while pp.now_ns() < t_ns:
+        time.sleep(1e-3)
+
+
+def test_a_sampler_with_a_guide_shows_what_happened_between_two_steps() -> None:
+    start_ns = pp.now_ns() + 300 * MS
+    with pp.Probe(sources=guided_sources([], start_ns, 400 * MS)) as probe:
+        wait_until(start_ns + 50 * MS)
+        with probe.measure() as measurement:
+            wait_until(start_ns + 333 * MS)
+        begin, end = measurement.start_ns, measurement.end_ns
+        probe.energy(begin, end)  # all that is asked about below is settled
+        instants = np.linspace(begin, end, 300).astype(np.int64)
+        found = probe.energy(np.full(300, begin), instants, "package-0")
+        edges, guide = probe.view("package-0"), probe.view("dram-0")
+    truth = np.array([BURSTS.joules(begin - start_ns, t - start_ns) for t in instants.tolist()])
+    assert (found.lower <= truth + ROUNDING).all()
+    assert (truth <= found.upper + ROUNDING).all()
+    assert (np.diff(found.joules) >= -ROUNDING).all()
+    # As near as the edges are located and the guide steps; a straight line is off by more than 1 J however well they are.
+    around = [e[(e["t_ns"] > begin - 50 * MS) & (e["t_ns"] < end + 50 * MS)] for e in (edges, guide)]
+    blurred = sum(int(e["gap_ns"].max()) for e in around) + int(np.diff(around[1]["t_ns"]).max()) // 4
+    assert np.abs(found.joules - truth).max() <= 300e-9 * 2 * blurred + 1e-5
+    # A mark is filled in when just enough is known; what came later can only move an edge that was seen late.
+    assert measurement.joules["package-0"] == pytest.approx(found.joules[-1], abs=300e-9 * 2 * blurred + 1e-5)
+
+
+@pytest.mark.parametrize("status", ["retry", "gone"])
+def test_a_guide_that_stops_keeps_no_answer_back(status: str) -> None:
+    start_ns = pp.now_ns() + 300 * MS
+    faults: list[dict[str, object]] = [{"channel": "dram-0", "begin_ns": 100 * MS, "status": status}]
+    with pp.Probe(sources=guided_sources(faults, start_ns, 0)) as probe:
+        wait_until(start_ns + 200 * MS)
+        with probe.measure() as measurement:
+            wait_until(start_ns + 290 * MS)
+        assert measurement.joules["package-0"] > 0.0
+        begin, end = measurement.start_ns, measurement.end_ns
+        found = probe.energy(begin, end, "package-0", settle=20.0)
+        truth = BURSTS.joules(begin - start_ns, end - start_ns)
+        assert found.lower - ROUNDING <= truth <= found.upper + ROUNDING
