@@ -23,6 +23,9 @@ void fake_nvml_freeze(long long t_ns);
 // CLOCK_MONOTONIC of script time 0.
 long long fake_nvml_start_ns(void);
 
+// The time stamp, microseconds of CLOCK_REALTIME, of script time t_ns.
+long long fake_nvml_wall_us(long long t_ns);
+
 #ifdef __cplusplus
 }
 #endif

@@ -138,6 +138,10 @@ static void read_wave(struct line* line, struct board* board) {
   struct waveform* wave = &board->waves[next_number(line, kScopes - 1)];
   free(wave->pieces);
   *wave = (struct waveform){0};
+  if (line->count == 2 && strcmp(line->words[1], "off") == 0) {
+    line->words[1] = NULL;
+    return;
+  }
   for (size_t i = 1; i < line->count; ++i) {
     char* power = strchr(line->words[i], ':');
     if (power == NULL) refuse(line, "pieces are US:MW");

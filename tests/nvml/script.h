@@ -14,7 +14,7 @@
 //   temperature_c N      utilization GPU MEMORY
 //   mig_max N                   most instances; 0: a board without MIG. MIG is on when there are instances:
 //   mig UUID                    an instance
-//   wave SCOPE US:MW ...        power by (duration, milliwatts), repeating; scope 0 gpu, 1 module, 2 memory
+//   wave SCOPE off | US:MW ...  power by (duration, milliwatts), repeating; scope 0 gpu, 1 module, 2 memory
 //   energy off | UPDATES kind=waveform|sensor first_mj=N   the counter of each scope; what it takes up: the true energy, or
 //                               the mean over window_us before each update times the time since the update before
 //   reset_ms T                  the counters fall to 0 at T (any number of lines)

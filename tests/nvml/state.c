@@ -150,6 +150,14 @@ int64_t wall_us(const struct script* script, int64_t t_ns) {
   return (script->start_ns + t_ns + script->wall_minus_monotonic_ns) / 1000;
 }
 
+EXPORT long long fake_nvml_wall_us(long long t_ns) {
+  pthread_mutex_lock(&lock);
+  require_script();
+  const long long us = wall_us(current, t_ns);
+  pthread_mutex_unlock(&lock);
+  return us;
+}
+
 static bool covers(const struct span* span, const char* function, int64_t t_ns) {
   return span->from_ns <= t_ns && t_ns < span->to_ns && (span->function[0] == '\0' || strcmp(span->function, function) == 0);
 }
