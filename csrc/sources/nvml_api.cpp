@@ -19,9 +19,6 @@
 namespace powerprobe {
 namespace {
 
-// Where the driver's persistence is off, initialising starts every board: seconds each.
-constexpr auto kInitTime = std::chrono::seconds(20);
-
 constexpr const char* kContainerRemedy =
     "start the container with --gpus all (and NVIDIA_DRIVER_CAPABILITIES=utility,compute)";
 
@@ -104,7 +101,7 @@ NvmlApi load(const Roots& roots) {
 
 }  // namespace
 
-std::shared_ptr<const NvmlApi> open_nvml(const Roots& roots) {
+std::shared_ptr<const NvmlApi> open_nvml(const Roots& roots, std::chrono::milliseconds time) {
   Opened& here = opened();
   {
     const std::lock_guard lock(here.mutex);
@@ -112,7 +109,7 @@ std::shared_ptr<const NvmlApi> open_nvml(const Roots& roots) {
     if (known != here.by_library.end()) return known->second;
   }
   // Not under the lock, for it may hang. The library counts how often it is initialised, so two at once do no harm.
-  const auto api = run_within(kInitTime, [roots] {
+  const auto api = run_within(time, [roots] {
     NvmlApi loaded = load(roots);
     const NvmlReturn code = loaded.init();
     if (code != nvml::kSuccess) throw nvml_error(loaded, code, roots.nvml);
@@ -120,7 +117,7 @@ std::shared_ptr<const NvmlApi> open_nvml(const Roots& roots) {
   });
   if (!api) {
     throw Error(ErrorKind::kUnavailable,
-                "the driver did not answer within " + std::to_string(kInitTime.count()) + " s of being initialised", roots.nvml,
+                "the driver did not answer within " + std::to_string(time.count()) + " ms of being initialised", roots.nvml,
                 ETIMEDOUT, "look for the reason with: nvidia-smi; sudo dmesg | grep -i -e xid -e nvrm");
   }
   const std::lock_guard lock(here.mutex);

@@ -3,6 +3,7 @@
 // building needs nothing of NVIDIA's. Opened on any thread; the library says of itself that it may be called from any.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -59,12 +60,14 @@ inline constexpr NvmlReturn kInvalidArgument = 2;
 inline constexpr NvmlReturn kNotSupported = 3;
 inline constexpr NvmlReturn kNoPermission = 4;
 inline constexpr NvmlReturn kNotFound = 6;
+inline constexpr NvmlReturn kInsufficientSize = 7;
 inline constexpr NvmlReturn kDriverNotLoaded = 9;
 inline constexpr NvmlReturn kTimeout = 10;
 inline constexpr NvmlReturn kFunctionNotFound = 13;
 inline constexpr NvmlReturn kGpuIsLost = 15;
 inline constexpr NvmlReturn kResetRequired = 16;
 inline constexpr NvmlReturn kVersionMismatch = 18;
+inline constexpr NvmlReturn kNoData = 21;
 inline constexpr NvmlReturn kGpuNotFound = 28;
 inline constexpr NvmlReturn kUnknown = 999;
 
@@ -72,10 +75,10 @@ inline constexpr unsigned int kTypeUnsigned = 1;
 inline constexpr unsigned int kTypeUnsignedLong = 2;
 inline constexpr unsigned int kTypeUnsignedLongLong = 3;
 
-inline constexpr unsigned int kFieldTotalEnergy = 83;  // mJ
+inline constexpr unsigned int kFieldTotalEnergy = 83;    // mJ
 inline constexpr unsigned int kFieldPowerAverage = 185;  // mW
 inline constexpr unsigned int kFieldPowerInstant = 186;  // mW
-inline constexpr unsigned int kFieldEnergy = 191;  // mJ
+inline constexpr unsigned int kFieldEnergy = 191;        // mJ
 
 inline constexpr unsigned int kScopeGpu = 0;
 inline constexpr unsigned int kScopeModule = 1;
@@ -84,8 +87,7 @@ inline constexpr unsigned int kScopeMemory = 2;
 inline constexpr int kBufferTotalPower = 0;  // mW
 inline constexpr int kClockSm = 1;
 
-inline constexpr unsigned int kUuidSize = 96;
-inline constexpr unsigned int kTextSize = 96;
+inline constexpr unsigned int kTextSize = 96;  // enough for any name, UUID and version
 
 }  // namespace nvml
 
@@ -118,7 +120,9 @@ struct NvmlApi {
 
 // The library loaded and initialised, once per process and name; a child of fork() initialises it anew, since nothing is said
 // about inheriting it. It is never shut down or unloaded: a call that hangs (they do, on a sick board) would find its code gone.
-// Throws Error with reason and remedy; takes up to 20 s where the driver does not answer.
-std::shared_ptr<const NvmlApi> open_nvml(const Roots& roots);
+// Throws Error with reason and remedy, also when the driver does not answer in time: where its persistence is off, initialising
+// starts every board, seconds each.
+inline constexpr std::chrono::seconds kNvmlInitTime{20};
+std::shared_ptr<const NvmlApi> open_nvml(const Roots& roots, std::chrono::milliseconds time = kNvmlInitTime);
 
 }  // namespace powerprobe

@@ -21,7 +21,6 @@ constexpr std::int64_t kPerFetch = 4;
 // A buffer that is silent for so long has failed.
 constexpr std::int64_t kSilentNs = 5'000'000'000;
 constexpr std::int64_t kJumpNs = 1'000'000;
-constexpr NvmlReturn kNoData = 21;
 
 }  // namespace
 
@@ -95,7 +94,15 @@ void NvmlBuffer::fill(const NvmlApi& api, NvmlDevice device, const WallClock& wa
   auto count = static_cast<unsigned int>(room_.size());
   code_ = api.buffered(device, nvml::kBufferTotalPower, newest_us_, &type, &count, room_.data());
   if (code_ == nvml::kNotFound) {
-    code_ = now - last_news_ns_ > kSilentNs ? kNoData : nvml::kSuccess;
+    code_ = now - last_news_ns_ > kSilentNs ? nvml::kNoData : nvml::kSuccess;
+    return;
+  }
+  if (code_ == nvml::kInsufficientSize) {
+    // Not asked for so long that there is more than room: what fits is in the buffer's newest half, the rest is lost.
+    const auto fitting_ns = static_cast<std::int64_t>(room_.size() / 2) * distance_ns_;
+    newest_us_ = std::max(newest_us_, static_cast<unsigned long long>(std::max<std::int64_t>(wall.wall_us(now - fitting_ns), 0)));
+    fetch_at_ns_ = now;
+    code_ = nvml::kSuccess;
     return;
   }
   if (code_ != nvml::kSuccess) return;

@@ -44,8 +44,8 @@ class Fields {
   [[nodiscard]] NvmlWay way(unsigned int field, unsigned int scope) const {
     const auto number = value(field, scope);
     if (!number) return {};
-    // A driver that does not know scopes answers the same for all of them: no module, no memory.
-    if (scope != nvml::kScopeGpu && number == value(field, nvml::kScopeGpu)) return {};
+    // Without module or memory sensor a driver may say 0, and one that does not know scopes says the same for all of them.
+    if (scope != nvml::kScopeGpu && (*number == 0 || number == value(field, nvml::kScopeGpu))) return {};
     return {NvmlWay::Call::kField, field, scope};
   }
 

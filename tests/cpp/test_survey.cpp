@@ -4,9 +4,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "core/clock.hpp"
@@ -42,6 +44,19 @@ class Steady : public Source {
     fails_ = true;
     return *this;
   }
+  Steady& shared_thread() {
+    thread_ = "together";
+    return *this;
+  }
+  // Readings take so long, or until the flag is set.
+  Steady& hanging(std::shared_ptr<std::atomic<bool>> until) {
+    until_ = std::move(until);
+    return *this;
+  }
+  Steady& counting(std::shared_ptr<std::atomic<int>> reads) {
+    reads_ = std::move(reads);
+    return *this;
+  }
   Steady& stamped() {
     for (auto& info : channels_) {
       info.stamp_tick_ns = 10;
@@ -51,7 +66,10 @@ class Steady : public Source {
   }
 
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept override { return channels_; }
+  [[nodiscard]] std::string_view thread() const noexcept override { return thread_; }
   void read(std::span<Reading> out) noexcept override {
+    if (reads_) reads_->fetch_add(1);  // partner: the test, when all reading is over
+    while (until_ && !until_->load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // partner: the test's store
     if (cost_us_ > 0) std::this_thread::sleep_for(std::chrono::microseconds(cost_us_));
     const double ms = static_cast<double>(now_ns() / 1'000'000);
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -64,6 +82,9 @@ class Steady : public Source {
   std::string name_;
   int cost_us_;
   bool fails_ = false;
+  std::string thread_;
+  std::shared_ptr<std::atomic<bool>> until_;
+  std::shared_ptr<std::atomic<int>> reads_;
   std::vector<ChannelInfo> channels_;
   std::vector<double> watts_;
 };
@@ -141,6 +162,32 @@ TEST_CASE("readings that fail are refused with their reason") {
   CHECK(result.refuses("first", "fail"));
 }
 
+TEST_CASE("a source that may hang is read once, and what it has is chosen without being watched") {
+  const auto reads = std::make_shared<std::atomic<int>>(0);
+  const Result result = compare({&source("first")->channel("gpu", 0, 300.0).shared_thread().counting(reads),
+                                 &source("second")->channel("package", 0, 50.0)});
+  CHECK(reads->load() == 1);
+  CHECK(result.choices.at("gpu-0").read_ns > 0.0);
+  CHECK(result.choices.at("gpu-0").seen_period_ns == 0);
+  CHECK(result.choices.at("package-0").seen_period_ns > 0);
+}
+
+TEST_CASE("a source that hangs is refused and keeps nobody waiting for more than that") {
+  const auto go_on = std::make_shared<std::atomic<bool>>(false);
+  const Result result = compare({&source("first")->channel("gpu", 0, 300.0).shared_thread().hanging(go_on),
+                                 &source("second")->channel("gpu", 1, 300.0).shared_thread()});
+  CHECK_FALSE(result.choices.contains("gpu-0"));
+  CHECK(result.choices.contains("gpu-1"));
+  CHECK(result.refuses("first", "a reading of gpu-0 hangs"));
+  go_on->store(true);
+}
+
+TEST_CASE("a source that may hang and fails is refused with its reason") {
+  const Result result = compare({&source("first")->channel("gpu", 0, 300.0).shared_thread().failing()});
+  CHECK(result.choices.empty());
+  CHECK(result.refuses("first", "readings of gpu-0 fail"));
+}
+
 TEST_CASE("a platform counter that does not move, or counts less than it contains, must not spoil the totals") {
   const Result still = compare({&source("first")->channel("package", 0, 50.0).channel("psys", -1, 0.0)});
   CHECK_FALSE(still.choices.contains("psys"));
@@ -159,9 +206,10 @@ namespace {
 struct Machine {
   fs::path top = fs::temp_directory_path() / "powerprobe_survey_test";  // before roots, which are made from it
   Roots roots;
-  Machine() : roots{top / "sys", top / "dev", top / "proc"} {
+  Machine() : roots{top / "sys", top / "dev", top / "proc", {}} {
     fs::remove_all(top);
     for (const auto& folder : {roots.sys, roots.dev, roots.proc}) fs::create_directories(folder);
+    roots.nvml = top / "libnvidia-ml.so.1";
   }
   ~Machine() { fs::remove_all(top); }
   static void write(const fs::path& file, const std::string& text) {
