@@ -1,30 +1,39 @@
 # SPDX-License-Identifier: MIT
-"""Choosing channels by name, and the tree of domains that they form. Pure functions."""
+"""Choosing channels by name, and the tree of domains that they form. Any thread; only `select` looks at the environment."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from .errors import BadArgument
+from .errors import BadArgument, Unavailable
+from .visible import VARIABLE, visible_gpus
 
 if TYPE_CHECKING:
     from ._core import ChannelInfo
 
 
-def select(channels: Sequence[ChannelInfo], wanted: str | Iterable[str] | None) -> list[str]:
+def select(channels: Sequence[ChannelInfo], wanted: str | Iterable[str] | None, all_gpus: bool = False) -> list[str]:
     """Names of the channels that `wanted` means, in the order of `channels`.
 
-    `wanted` is a name or a pattern as a shell knows it ("package-*", "*" for all), or several. None means all but the
-    counters of single cores, of which there can be hundreds.
+    `wanted` is a name or a pattern as a shell knows it ("package-*", "*" for all), or several. None means all but
+
+    - the counters of single cores, of which there can be hundreds,
+    - the power readings of a GPU beside its counter, which tell the same energy less well,
+    - what belongs to boards that CUDA_VISIBLE_DEVICES hides, unless `all_gpus`.
 
     Raises:
         BadArgument: a name or pattern that no channel answers to.
+        Unavailable: CUDA_VISIBLE_DEVICES hides all that there is.
         TypeError: something else than names.
     """
     if wanted is None:
-        return [c.name for c in channels if c.core < 0] or [c.name for c in channels]
+        names = {c.name for c in channels}
+        usual = [c for c in channels if c.core < 0 and not _is_beside(c, names)]
+        shown = usual if all_gpus or all(c.gpu < 0 for c in usual) else _shown(usual)
+        return [c.name for c in shown] or [c.name for c in channels if c.gpu < 0 or all_gpus] or _all_hidden()
     patterns = [wanted] if isinstance(wanted, str) else list(wanted)
     chosen: set[str] = set()
     for pattern in patterns:
@@ -37,6 +46,28 @@ def select(channels: Sequence[ChannelInfo], wanted: str | Iterable[str] | None) 
     if not chosen:
         raise BadArgument("channels: an empty list measures nothing")
     return [c.name for c in channels if c.name in chosen]
+
+
+def board_name(gpu: int) -> str:
+    """The channel that has all of a board."""
+    return f"gpu-{gpu}"
+
+
+def _is_beside(channel: ChannelInfo, names: set[str]) -> bool:
+    whole = f"{channel.domain}-{channel.gpu}"
+    return bool(channel.reading) and channel.name != whole and whole in names
+
+
+def _shown(channels: Sequence[ChannelInfo]) -> list[ChannelInfo]:
+    visible = visible_gpus(channels, os.environ)
+    return [c for c in channels if c.gpu < 0 or c.gpu in visible]
+
+
+def _all_hidden() -> NoReturn:
+    raise Unavailable(
+        f"{VARIABLE}={os.environ.get(VARIABLE, '')!r} hides every GPU, and nothing else can be measured here",
+        remedy="name the boards there, give all_gpus=True (--all-gpus), or name the channels",
+    )
 
 
 class Tree:

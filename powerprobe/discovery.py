@@ -75,6 +75,7 @@ def discover(
     strict: bool | None = None,
     *,
     root: str | os.PathLike[str] | None = None,
+    again: bool = False,
 ) -> Discovery:
     """Searches this machine for energy counters; takes about 0.1 s. Any thread.
 
@@ -84,7 +85,9 @@ def discover(
         sources: name or names of the sources to consider, in order of standing (`powerprobe.SOURCES`); None for all.
         strict: True refuses the estimate that otherwise stands in where no counter can be read. None does what the
             environment variable POWERPROBE_STRICT says (1: strict).
-        root: a folder that holds `sys`, `dev` and `proc`, to be searched instead of this machine. For tests.
+        root: a folder that holds `sys`, `dev` and `proc`, to be searched instead of this machine, and can hold
+            `libnvidia-ml.so.1`. For tests.
+        again: True searches although the answer is kept, and keeps the new one: the machine may have changed.
 
     Raises:
         PermissionDenied: there are counters, but this process may not read any. `.refusals` has all of them.
@@ -98,7 +101,7 @@ def discover(
     if names or root is not None:
         return _search(names, strict, root)
     with _lock:
-        if strict not in _found:
+        if again or strict not in _found:
             _found[strict] = _search([], strict, None)
         return _found[strict]
 
@@ -106,7 +109,9 @@ def discover(
 def _search(names: list[str], strict: bool, root: str | os.PathLike[str] | None) -> Discovery:
     top = "/" if root is None else os.fspath(root)
     folders = (os.path.join(top, name) for name in ("sys", "dev", "proc"))
-    found = Discovery(_core.survey(names, not strict, *folders))
+    # A folder that stands for the machine stands for its driver, too.
+    nvml = {} if root is None else {"nvml": os.path.join(top, "libnvidia-ml.so.1")}
+    found = Discovery(_core.survey(names, not strict, *folders, **nvml))
     if not found.channels:
         raise _nothing(found.refusals)
     return found

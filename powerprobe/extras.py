@@ -8,8 +8,8 @@ import sys
 
 from .errors import Unavailable
 
-NEEDS = {"scipy": "scipy>=1.11", "matplotlib": "matplotlib>=3.8"}
-"""What to ask pip for; the same as the extras `stats` and `plot` in pyproject.toml."""
+NEEDS = {"scipy": "scipy>=1.11", "matplotlib": "matplotlib>=3.8", "pynvml": "nvidia-ml-py>=12.535"}
+"""What to ask pip for; the same as the extras `stats`, `plot` and `nvml` in pyproject.toml."""
 
 
 def need(name: str, what: str) -> None:

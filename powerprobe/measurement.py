@@ -16,17 +16,21 @@ import numpy as np
 from . import _core
 from .default import shared_probe
 from .energies import RESOLVED, Energies, repetitions_to_resolve
-from .errors import BadArgument, OutOfRange, PowerprobeError
+from .errors import BadArgument, OutOfRange, PowerprobeError, SettleTimeout
 from .peritem import PerItem, as_items
 from .probe import Probe
 from .sync import Sync, as_callable
 from .table import numbers, scale_of, seconds, table
 
 if TYPE_CHECKING:
+    from .gpus import Boards
+
     P = ParamSpec("P")
     R = TypeVar("R")
 
 _SETTLE = 2.0  # seconds: the longest that asking for a value waits
+_TOLD = 1.0  # seconds: the longest that asking what NVML said waits
+_COMPARABLE = 1.0  # seconds: in less, the power readings of a board say too little to be compared with
 
 
 def measure(
@@ -38,6 +42,7 @@ def measure(
     report: Callable[[Measurement], object] | None = None,
     sync: Sync | None = None,
     items: float = 0.0,
+    all_gpus: bool = False,
 ) -> Measure:
     """Measures the energy of a block, of the calls of a function, or from a begin to an end.
 
@@ -61,7 +66,8 @@ def measure(
 
     Args:
         channels: what to measure: a name, a pattern ("package-*"; "*" for all) or several. None: all but the counters of
-            single cores.
+            single cores, the power readings beside a GPU's counter, and the GPUs that CUDA_VISIBLE_DEVICES hides when it
+            begins.
         sources: names of the sources to consider; None: all.
         strict: True refuses estimates; None does what POWERPROBE_STRICT says.
         probe: the running Probe to use instead of the shared one (then without sources and strict).
@@ -76,18 +82,19 @@ def measure(
             When it raises before the begin, nothing was begun; before the end, the measurement has ended all the same. When
             the block or the call raised, it is not called, for a device may be broken then.
         items: how many steps, tokens or images the joules are for; may be set or added to later, see `Measurement.items`.
+        all_gpus: True measures hidden GPUs, too.
 
     Raises:
         PermissionDenied, Unavailable: when it begins and nothing can be read here, with all reasons and the remedy.
         BadArgument, TypeError: an argument that cannot be.
     """
-    if probe is not None and (sources is not None or strict is not None):
-        raise BadArgument("sources and strict cannot be given together with probe, which has chosen already")
+    if probe is not None and (sources is not None or strict is not None or all_gpus):
+        raise BadArgument("sources, strict and all_gpus cannot be given together with probe, which has chosen already")
     if probe is not None and not isinstance(probe, Probe):
         raise TypeError(f"probe must be a Probe, not {type(probe).__name__}")
     if report is not None and not callable(report):
         raise TypeError(f"report must be callable, not {type(report).__name__}")
-    return Measure(channels, sources, strict, probe, report, as_callable(sync), as_items(items))
+    return Measure(channels, sources, strict, probe, report, as_callable(sync), as_items(items), all_gpus)
 
 
 class Measure:
@@ -102,6 +109,7 @@ class Measure:
         report: Callable[[Measurement], object] | None,
         sync: Callable[[], object] | None,
         items: float,
+        all_gpus: bool,
     ) -> None:
         self._channels = channels if channels is None or isinstance(channels, str) else tuple(channels)
         self._sources = sources if sources is None or isinstance(sources, (str, _core.Source)) else tuple(sources)
@@ -110,13 +118,15 @@ class Measure:
         self._report = report
         self._sync = sync
         self._items = items
+        self._all_gpus = all_gpus
         self._latest: Measurement | None = None
 
     def begin(self) -> Measurement:
         """Begins a measurement; `end()` of what this returns ends it."""
         if self._probe is not None:
             return Measurement(self._probe, self._probe._select(self._channels), self._sync, self._items)
-        return Measurement(*shared_probe(self._channels, self._sources, self._strict), self._sync, self._items)
+        shared, names = shared_probe(self._channels, self._sources, self._strict, self._all_gpus)
+        return Measurement(shared, names, self._sync, self._items)
 
     def __enter__(self) -> Measurement:
         measurement = self._latest = self.begin()
@@ -217,6 +227,7 @@ class Measurement(PerItem):
         if sync is not None:
             sync()
         self._usage = probe._begin(channels)
+        self._boards = _boards_of(probe, channels)
         self._start = probe._mark()
         self.start_ns = self._start.t_ns
         probe._watch(self.start_ns)
@@ -248,6 +259,8 @@ class Measurement(PerItem):
                 self._end = self._probe._mark()
                 self._end_ns = self._end.t_ns
                 self._usage = self._probe._end(self.channels, self._usage)
+                if self._boards is not None:
+                    self._boards.end()
             except PowerprobeError as error:  # the probe was closed or left behind by a fork: an answer, like any other
                 self._end_ns = self._end_ns or _core.now_ns()
                 self._failure = error.message
@@ -415,6 +428,30 @@ class Measurement(PerItem):
         return self._usage.get("cpu_seconds", math.nan)
 
     @property
+    def gpus(self) -> dict[str, dict[str, Any]]:
+        """What the measured boards said of themselves, by the name of their channel ("gpu-0"). Empty where none was measured.
+
+        Each has `uuid`, `pci`, `model`, and from NVML, where the package nvidia-ml-py is installed: `driver`; `power_limit` and
+        `power_limit_end`, in watts, in force at the begin and at the end; `clocks` at the end, in megahertz; `throttled`;
+        `throttle_reasons`, in words, what slowed the board down at the ends or, as far as the driver counts it, in between
+        (`throttled` is None where nothing is known to have, but the driver does not count). They are up to 0.1 s off. None: not
+        told; `unknown` says why, "" if all is well.
+
+        `mismatch`: by how much its counter says more than its power readings, relative to those (negative: less), where the
+        measurement lasted a second and they differ by more than 5 % and their bounds; None otherwise.
+
+        Waits like a value, and for NVML 1 s more at most.
+        """
+        _ = self.end_ns
+        if self._boards is None:
+            return {}
+        told = self._boards.told(_TOLD)
+        with contextlib.suppress(SettleTimeout):
+            for name, difference in self._settled().mismatches.items():
+                told[name]["mismatch"] = difference
+        return told
+
+    @property
     def refusals(self) -> tuple[_core.Refusal, ...]:
         """The sources that cannot be used here, with path, reason and remedy."""
         return self._probe.refusals
@@ -453,6 +490,7 @@ class Measurement(PerItem):
             "unknown": dict(self.unknown),
             "losses": self.losses,
             "overhead": {"cpu_seconds": _finite(self.overhead)},
+            "gpus": self.gpus,
             "refusals": [
                 {"source": r.source, "path": r.path, "reason": r.reason, "remedy": r.remedy} for r in self.refusals
             ],
@@ -494,6 +532,10 @@ class Measurement(PerItem):
         if self.items:
             lines.append(self._per_item_line())
         lines += [f"{name} is not known: {reason}" for name, reason in self.unknown.items()]
+        if self._boards is not None:
+            from .gpus import remarks as of_boards
+
+            lines += of_boards(self.gpus)
         return "\n".join([self.label, *lines] if self.label else lines)
 
     # ---- Inside
@@ -522,7 +564,7 @@ class Measurement(PerItem):
         return self._values
 
     def _evaluated(self) -> _Values:
-        values = _Values({}, {}, {}, {}, {})
+        values = _Values({}, {}, {}, {}, {}, {})
         if self._end is None:
             answers = dict.fromkeys(self.channels, (self._failure, math.nan, math.nan, math.nan, 0))
         else:
@@ -532,7 +574,22 @@ class Measurement(PerItem):
             values.flags[name] = flags
             if reason:
                 values.unknown[name] = reason
+        if self._boards is not None and self._end is not None and self.seconds >= _COMPARABLE:
+            self._compare(answers, values.mismatches)
         return values
+
+    def _compare(self, answers: dict[str, tuple[str, float, float, float, int]], mismatches: dict[str, float]) -> None:
+        """Counters of boards with the power readings beside them."""
+        from .gpus import mismatch
+
+        beside = {name: self._probe._readings_beside(name) for name in self.channels}
+        pairs = {name: readings for name, readings in beside.items() if readings is not None}
+        assert self._end is not None
+        others = self._probe._between(pairs.values(), self._start, self._end)
+        for name, readings in pairs.items():
+            difference = mismatch(answers[name][1:4], others[readings][1:4])
+            if difference is not None:
+                mismatches[name] = difference
 
 
 class _Values(NamedTuple):
@@ -541,10 +598,20 @@ class _Values(NamedTuple):
     upper: dict[str, float]
     flags: dict[str, int]
     unknown: dict[str, str]
+    mismatches: dict[str, float]
 
 
 # The with blocks that this thread or task is inside of, outermost first.
 _blocks: ContextVar[tuple[tuple[Measure, Measurement], ...]] = ContextVar("powerprobe_blocks", default=())
+
+
+def _boards_of(probe: Probe, channels: Iterable[str]) -> Boards | None:
+    infos = [info for info in map(probe.info, channels) if info.gpu >= 0]
+    if not infos:
+        return None
+    from .gpus import Boards  # not before there is a board, for it is of no use to others
+
+    return Boards(infos)
 
 
 def _finite(value: float) -> float | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import numpy as np
 
 from . import _core
-from .channels import Tree, select
+from .channels import Tree, board_name, select
 from .discovery import Discovery, discover
 from .energies import Energies
 from .errors import BadArgument, OutOfRange, SettleTimeout, Unavailable
@@ -56,7 +56,8 @@ class Probe:
 
     Args:
         channels: what to read: a name, a pattern as a shell knows it ("package-*"; "*" for all) or several. None: all but
-            the counters of single cores ("core-0-7").
+            the counters of single cores ("core-0-7"), the power readings of a GPU beside its counter ("gpu-0-instant"),
+            and the GPUs that CUDA_VISIBLE_DEVICES hides from this process now (`visible_gpus` in visible.py has the rules).
         sources: names of the sources to consider, and opened sources such as `replay()` gives. None: all that this
             machine has.
         period: seconds between two readings, 10e-6 to 1, for mode "poll". None: 1e-3.
@@ -73,6 +74,7 @@ class Probe:
             it is let pass: every n-th step is waited for (`stats()` has `skipped`).
         realtime: True runs the samplers under SCHED_FIFO, so that other programs do not make them late.
         lock_memory: True keeps the history from being paged out.
+        all_gpus: True reads hidden GPUs, too.
         discovery: the result of `discover()` to use instead of a search.
 
     Raises:
@@ -98,6 +100,7 @@ class Probe:
         budget: float = 0.07,
         realtime: bool = False,
         lock_memory: bool = False,
+        all_gpus: bool = False,
         discovery: Discovery | None = None,
     ) -> None:
         self.mode = _mode(mode if mode is not None else "track" if period is None else "poll")
@@ -110,11 +113,14 @@ class Probe:
             raise BadArgument(
                 f"history: {history} s every {self._period_ns * 1e-9:g} s is more than the {_MOST_EDGES} edges that a ring holds"
             )
-        names, opened, self.refusals = _open(channels, sources, strict, discovery)
+        names, opened, self.refusals = _open(channels, sources, strict, discovery, all_gpus)
         self._native = _core.Probe(opened, self.mode, self._period_ns, capacity, budget, realtime, lock_memory)
         found = self._native.channels
         self._infos = {c.name: c for c in found if c.name in names}
         self._index = {c.name: i for i, c in enumerate(found) if c.name in names}
+        self._places = {
+            c.name: i for i, c in enumerate(found)
+        }  # also of what its sources read without having been asked
         self.channels = tuple(self._index)
         self._tree = Tree(found, self.channels)
         self._regions = _core.Regions(synchronize)
@@ -389,7 +395,20 @@ class Probe:
         self, channels: Iterable[str], start: _core.Mark, end: _core.Mark
     ) -> dict[str, tuple[str, float, float, float, int]]:
         answers = self._native.between(start, end)
-        return {name: answers[self._index[name]] for name in channels}
+        return {name: answers[self._places[name]] for name in channels}
+
+    def _readings_beside(self, channel: str) -> str | None:
+        """The power readings of the same board beside its counter, whether they were asked for or not."""
+        info = self._infos[channel]
+        is_counter = channel == board_name(info.gpu) and not info.reading
+        names = (f"{channel}-instant", f"{channel}-average") if is_counter else ()
+        return next((name for name in names if name in self._places), None)
+
+    def _has_ended(self, channels: Iterable[str]) -> bool:
+        """Whether the series of any of them is over: a GPU was lost, a driver reloaded."""
+        return self._native.running and any(
+            self._native.channel_stats(self._index[name])["ended_ns"] is not None for name in channels
+        )
 
     def _until(self, channel: str, start: _core.Mark, end_ns: int) -> tuple[float, float, float, int]:
         return self._native.energy_until(self._index[channel], start, end_ns)
@@ -426,6 +445,7 @@ def _open(
     sources: str | _core.Source | Iterable[str | _core.Source] | None,
     strict: bool | None,
     found: Discovery | None,
+    all_gpus: bool,
 ) -> tuple[list[str], list[_core.Source], tuple[_core.Refusal, ...]]:
     given = [] if sources is None else [sources] if isinstance(sources, (str, _core.Source)) else list(sources)
     opened = [source for source in given if isinstance(source, _core.Source)]
@@ -439,7 +459,7 @@ def _open(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise BadArgument(f"sources: two of them have a channel {twice!r}")
-    chosen = select(infos, channels)
+    chosen = select(infos, channels, all_gpus)
     if found is None:
         return chosen, opened, ()
     surveyed = [info.name for info in found.channels if info.name in chosen]

@@ -26,8 +26,9 @@ def replay(
     Args:
         channels: one dict for each counter. It must have
 
-            - `name`: "package-0", "dram-1", "core-0", "psys", ...: the domain, then the package (of a single core, also
-              the core). `domain`, `package`, `die` and `core` are taken from it unless they are given.
+            - `name`: "package-0", "dram-1", "core-0", "psys", "gpu-0", "gpu-0-instant", ...: the domain, then the package or
+              the GPU (of a single core, also the core; of a power reading, which). `domain`, `package`, `die`, `core`, `gpu`
+              and `reading` are taken from it unless they are given.
             - `joules_per_count`
             - `steps`: (time_ns, count) or (time_ns, count, stamp), the first at time 0, times rising: from time_ns on
               the raw counter shows count, the last for good. Wraps and resets are counts that fall.
@@ -69,6 +70,8 @@ def replay(
 
 _LONGEST_STALE_NS = 2_000_000_000  # kLongestNs of csrc/core/sampler.cpp
 
+_OF_A_GPU = ("gpu", "vram", "module")
+
 _KEYS = {"channels", "faults", "rate", "stepped", "start_ns"}
 
 
@@ -96,13 +99,18 @@ def _dicts(name: str, value: object) -> Sequence[Mapping[str, object]]:
 
 
 def _with_place(channel: dict[str, object]) -> dict[str, object]:
-    """Fills in domain, package, die and core from a name such as "package-0", "package-0-die-1" or "core-0-7"."""
+    """Fills in domain, package, die, core, gpu and reading from a name: "package-0-die-1", "core-0-7", "gpu-0-instant"."""
     name = channel.get("name")
     if isinstance(name, str):
         domain, *numbers = name.split("-")
-        place = dict(zip(("package", "core"), (int(part) for part in numbers if part.isdecimal()), strict=False))
+        place: dict[str, object] = dict(
+            zip(("package", "core"), (int(part) for part in numbers if part.isdecimal()), strict=False)
+        )
         if "die" in numbers and "core" in place:
             place["die"] = place.pop("core")
+        if domain in _OF_A_GPU and "package" in place:
+            place["gpu"] = place.pop("package")
+            place["reading"] = next((part for part in numbers if part in ("instant", "average")), "")
         channel = {"domain": domain, **place, **channel}
     return channel
 

@@ -16,9 +16,17 @@ from ..probe import Probe
 from .bench_runs import Benched, FailedError, Manner, Series, parsed, schedule
 from .machine import open_probe
 from .numbers import parse_seconds
-from .options import channels_option, period_option, replay_option, root_option, sources_option, strict_option
+from .options import (
+    all_gpus_option,
+    channels_option,
+    period_option,
+    replay_option,
+    root_option,
+    sources_option,
+    strict_option,
+)
 from .output import Output
-from .reasons import why_no_counter
+from .reasons import why_estimated
 from .run import StartError, die_of
 
 OVER_BUDGET = 1
@@ -122,6 +130,7 @@ def _suffix(path: str) -> str:
 )
 @click.option("--histogram", is_flag=True, help="Draw how the runs are spread, below the tables.")
 @channels_option
+@all_gpus_option
 @sources_option
 @strict_option
 @period_option
@@ -146,6 +155,7 @@ def bench_command(
     plot: str | None,
     histogram: bool,
     channels: list[str] | None,
+    all_gpus: bool,
     sources: list[str] | None,
     strict: bool,
     period: float | None,
@@ -182,7 +192,8 @@ def bench_command(
     files = [Output(path, sys.stdout) if path else None for path in (export_json, export_csv, export_markdown, plot)]
     people = Output(None, sys.stderr if "-" in (export_json, export_csv, export_markdown) else sys.stdout)
     manner = Manner(warmup, prepared, not show_output, ignore_failure, idle_seconds)
-    with open_probe(channels, sources, strict, period, root, replay_file, history=2.0 * idle_seconds + 1.0) as probe:
+    history = 2.0 * idle_seconds + 1.0
+    with open_probe(channels, sources, strict, period, root, replay_file, history, all_gpus) as probe:
         series = Series(probe, benched, manner)
         try:
             series.measure(schedule(len(benched), repeat, is_paired, random.Random(seed)), is_paired)
@@ -213,8 +224,9 @@ def _parsed(text: str, shell: bool) -> Benched:
 def _show(result: dict[str, Any], probe: Probe, warmup: int, histogram: bool, people: Output) -> None:
     from .bench_tables import bench_tables
 
-    depths = Tree([probe.info(name) for name in probe.channels], probe.channels).depths
-    people.text(*bench_tables(result, depths, warmup, why_no_counter(probe.refusals), histogram))
+    infos = [probe.info(name) for name in probe.channels]
+    depths = Tree(infos, probe.channels).depths
+    people.text(*bench_tables(result, depths, warmup, why_estimated(infos, probe.refusals), histogram))
 
 
 def _export(result: dict[str, Any], files: Sequence[Output | None], plot: str | None) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from ..channels import Tree
 from ..discovery import discover
 from ..errors import PowerprobeError
+from .gpus import gpu_remarks
 from .options import json_option, root_option, sources_option
 from .output import Output
 from .reasons import is_denied, why_no_counter, without_repeats
@@ -45,6 +46,7 @@ def doctor_command(as_json: bool, sources: list[str] | None, root: str | None) -
     choices, refusals = _search(sources, root)
     counters = [choice for choice in choices if choice.channel.provenance != "estimated"]
     summary = _readable(counters) if counters else why_no_counter(refusals)
+    remarks = gpu_remarks([choice.channel for choice in choices])
     output = Output(None, sys.stdout)
     if as_json:
         output.json(
@@ -56,6 +58,7 @@ def doctor_command(as_json: bool, sources: list[str] | None, root: str | None) -
                     {"channel": c.channel.name, "source": c.channel.source, "provenance": c.channel.provenance}
                     for c in choices
                 ],
+                "remarks": remarks,
                 "refusals": refusals_as_data(refusals),
             }
         )
@@ -64,7 +67,8 @@ def doctor_command(as_json: bool, sources: list[str] | None, root: str | None) -
         width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
         tree = Tree([c.channel for c in choices], [c.channel.name for c in choices])
         used = [Text("Used:"), list_table(choices, tree.depths), Text()] if choices else []
-        output.text(*parts, *used, *_not_available(refusals, width))
+        noted = [*(Text(f"{remark}.", "yellow") for remark in remarks), *([Text()] if remarks else ())]
+        output.text(*parts, *used, *noted, *_not_available(refusals, width))
     return 0 if counters else 1
 
 
@@ -80,8 +84,14 @@ def _search(sources: list[str] | None, root: str | None) -> tuple[Sequence[Choic
 
 def _readable(counters: Sequence[Choice]) -> str:
     sources = sorted({choice.channel.source for choice in counters})
-    names = f"{len(counters)} energy counters" if len(counters) != 1 else "One energy counter"
-    return f"{names} can be read here, by {' and '.join(sources)}."
+    readings = sum(choice.channel.provenance == "integrated" for choice in counters)
+    kinds = [(len(counters) - readings, "energy counter"), (readings, "power reading")]
+    named = [_counted(count, kind) for count, kind in kinds if count]
+    return f"{' and '.join(named).capitalize()} can be read here, by {' and '.join(sources)}."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
 def _not_available(refusals: Sequence[Refusal], width: int) -> list[Text]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,10 +12,12 @@ from rich.text import Text
 
 from ..channels import Tree
 from ..discovery import discover
-from .options import json_option, root_option, sources_option
+from .gpus import boards_of, boards_table, disagreements, seen_table
+from .options import json_option, root_option, seconds, sources_option
 from .output import Output
 from .reasons import why_no_counter
 from .result import SCHEMA, refusals_as_data
+from .seen import Seen, watch
 from .tables import list_table
 
 if TYPE_CHECKING:
@@ -25,20 +28,34 @@ if TYPE_CHECKING:
 @json_option
 @sources_option
 @root_option
-def list_command(as_json: bool, sources: list[str] | None, root: str | None) -> int:
+@click.option(
+    "--measure",
+    "measure_seconds",
+    is_flag=False,
+    flag_value="5",
+    callback=seconds,
+    metavar="[TIME]",
+    help="Watch the GPUs for so long (5 s) and show how often they really move and what their power readings are means of; "
+    "best while they do something that changes.",
+)
+def list_command(as_json: bool, sources: list[str] | None, root: str | None, measure_seconds: float | None) -> int:
     """Show the energy channels that can be read here.
 
     For each: the source that reads it, whether that is measured or estimated, the counter's step in joules, how often
     it was seen to move, what one reading costs, and which other sources read the same. Indented channels are part of
-    the energy of the one above.
+    the energy of the one above. Of GPUs also, with the package nvidia-ml-py: limits, clocks and processes.
     """
     found = discover(sources, strict=False, root=root)
+    seen = [] if measure_seconds is None else watch(found, measure_seconds)
+    boards = boards_of(found.channels)
     output = Output(None, sys.stdout)
     if as_json:
         output.json(
             {
                 "schema": SCHEMA,
                 "channels": [_as_data(choice) for choice in found.choices],
+                "boards": boards,
+                "measured": None if measure_seconds is None else [each.to_dict() for each in seen],
                 "refusals": refusals_as_data(found.refusals),
             }
         )
@@ -53,8 +70,15 @@ def list_command(as_json: bool, sources: list[str] | None, root: str | None) -> 
         notes += [Text(f"\n {channel.name}: {channel.formula}", "dim") for channel in found.channels]
         notes.append(Text(f"\n {why_no_counter(found.refusals)}", "yellow"))
         notes.append(Text(" `powerprobe doctor` says what would help."))
-    output.text(list_table(found.choices, tree.depths), *notes)
+    output.text(list_table(found.choices, tree.depths), *_of_gpus(boards, seen), *notes)
     return 0
+
+
+def _of_gpus(boards: Sequence[dict[str, Any]], seen: Sequence[Seen]) -> list[Any]:
+    parts: list[Any] = [Text(), boards_table(boards)] if boards else []
+    parts += [Text(f"\n {why}", "dim") for why in dict.fromkeys(board["unknown"] for board in boards) if why]
+    parts += [Text(), seen_table(seen)] if seen else []
+    return [*parts, *(Text(f"\n {line}", "red") for line in disagreements(seen))]
 
 
 def _as_data(choice: Choice) -> dict[str, Any]:
@@ -68,6 +92,9 @@ def _as_data(choice: Choice) -> dict[str, Any]:
         "package": info.package if info.package >= 0 else None,
         "die": info.die if info.die >= 0 else None,
         "core": info.core if info.core >= 0 else None,
+        "gpu": info.gpu if info.gpu >= 0 else None,
+        "reading": info.reading or None,
+        "window_seconds": info.window_ns * 1e-9 if info.window_ns else None,
         "provenance": info.provenance,
         "formula": info.formula or None,
         "resolution_joules": info.quantum_joules,

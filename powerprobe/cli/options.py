@@ -60,6 +60,12 @@ def channels_option(command: F) -> F:
     )(command)
 
 
+def all_gpus_option(command: F) -> F:
+    return click.option("--all-gpus", is_flag=True, help="Measure the GPUs that CUDA_VISIBLE_DEVICES hides, too.")(
+        command
+    )
+
+
 def strict_option(command: F) -> F:
     return click.option(
         "--strict",

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .._core import Refusal
+    from .._core import ChannelInfo, Refusal
 
 
 def is_denied(refusal: Refusal) -> bool:
@@ -23,11 +23,18 @@ def most_telling(refusals: Sequence[Refusal]) -> Refusal | None:
     return next(iter(denied or helped or refusals), None)
 
 
-def why_no_counter(refusals: Sequence[Refusal]) -> str:
+def why_no_counter(refusals: Sequence[Refusal], of: str = "") -> str:
+    """The sentence; `of` says of what there is none (" of the processor") where others are read."""
     refusal = most_telling(refusals)
     if refusal is None:
-        return "No energy counter was found on this machine."
-    return f"No energy counter can be read here: {refusal.reason}."
+        return f"No energy counter{of} was found on this machine."
+    return f"No energy counter{of} can be read here: {refusal.reason}."
+
+
+def why_estimated(channels: Iterable[ChannelInfo], refusals: Sequence[Refusal]) -> str:
+    """Why some of these are estimated, used only where some are."""
+    is_all = all(channel.provenance == "estimated" for channel in channels)
+    return why_no_counter(refusals, "" if is_all else " of the processor")
 
 
 def without_repeats(refusals: Sequence[Refusal]) -> list[tuple[Refusal, int]]:

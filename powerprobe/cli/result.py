@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import command_energy
 from ..discovery import ESTIMATE
+from .gpus import merged
 from .run import Ended
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def result_of(
             "cpu_seconds": cpu_seconds / len(records),
             "cpu_share": cpu_seconds / (seconds * len(records)) if seconds > 0 else None,
         },
+        "gpus": merged([record["gpus"] for record in records]),
         "losses": _sums([run.measurement.losses for run in runs]),
         "unknown": {name: why for run in runs for name, why in run.measurement.unknown.items()},
         "refusals": refusals_as_data(refusals),
@@ -112,7 +114,7 @@ def _run_record(run: Run, models: Sequence[ChannelInfo]) -> Record:
     estimate = _command_estimate(models, run.ended.cpu_seconds)
     return {
         "exit_status": run.ended.status,
-        **{key: measured[key] for key in ("seconds", "start_ns", "end_ns", "channels", "total")},
+        **{key: measured[key] for key in ("seconds", "start_ns", "end_ns", "channels", "total", "gpus")},
         "command_cpu": {
             "seconds": run.ended.cpu_seconds,
             "user_seconds": run.ended.user_seconds,

@@ -15,6 +15,7 @@ from ..measurement import Measurement
 from ..probe import Probe
 from .machine import open_probe
 from .options import (
+    all_gpus_option,
     channels_option,
     json_option,
     period_option,
@@ -25,7 +26,7 @@ from .options import (
 )
 from .output import Output
 from .progress import Progress
-from .reasons import why_no_counter
+from .reasons import why_estimated
 from .result import Run, first_failure, result_of
 from .run import Ended, Signals, StartError, die_of, run
 from .tables import stat_tables
@@ -41,6 +42,7 @@ from .tables import stat_tables
     "--warmup", type=click.IntRange(min=0), default=0, metavar="N", help="Run N times before, without measuring."
 )
 @channels_option
+@all_gpus_option
 @sources_option
 @strict_option
 @period_option
@@ -60,6 +62,7 @@ def stat_command(
     repeat: int | None,
     warmup: int,
     channels: list[str] | None,
+    all_gpus: bool,
     sources: list[str] | None,
     strict: bool,
     period: float | None,
@@ -86,7 +89,7 @@ def stat_command(
     output = Output(path, sys.stderr)
     wanted = repeat or 1
     # The marks of a measurement keep what they need, so however long the command takes, a short history will do.
-    probe = open_probe(channels, sources, strict, period, root, replay_file, history=1.0)
+    probe = open_probe(channels, sources, strict, period, root, replay_file, 1.0, all_gpus)
     with contextlib.closing(probe), Signals() as signals:
         try:
             if period is None:
@@ -147,4 +150,5 @@ def _show(
     if as_json:
         output.json(result)
     else:
-        output.text(*stat_tables(result, tree.depths, warmup, why_no_counter(probe.refusals)))
+        why = why_estimated(map(probe.info, probe.channels), probe.refusals)
+        output.text(*stat_tables(result, tree.depths, warmup, why))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ..gpus import remarks
 from .numbers import bounded, decimals_for, rounded, with_unit
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def stat_tables(result: Record, depths: Mapping[str, int], warmup: int, why_esti
 def list_table(choices: Sequence[Choice], depths: Mapping[str, int]) -> Table:
     """What `list` prints."""
     by_name = {choice.channel.name: choice for choice in choices}
-    table = grid("channel", "source", "provenance", ">step", ">moves every", ">a read", "also read by")
+    has_windows = any(choice.channel.window_ns for choice in choices)
+    windows = (">mean over",) if has_windows else ()
+    table = grid("channel", "source", "provenance", ">step", ">moves every", *windows, ">a read", "also read by")
     for name, depth in depths.items():
         choice = by_name[name]
         info = choice.channel
@@ -60,6 +63,7 @@ def list_table(choices: Sequence[Choice], depths: Mapping[str, int]) -> Table:
             Text(info.provenance, style),
             with_unit(info.quantum_joules, "J"),
             _moves_every(choice),
+            *((with_unit(info.window_ns * 1e-9, "s") if info.window_ns else "-",) if has_windows else ()),
             with_unit(choice.read_ns * 1e-9, "s"),
             ", ".join(choice.others) or "-",
         )
@@ -202,6 +206,7 @@ def _notes(result: Record, depths: Mapping[str, int], why_estimated: str) -> lis
     if any(record["provenance"] == "estimated" for record in result["channels"].values()):
         notes.append(Text(f"\n  ~ estimated from CPU time, not measured. {why_estimated}", _ESTIMATED_STYLE))
         notes.append(Text("    `powerprobe doctor` says what would help.", _ESTIMATED_STYLE))
+    notes += [Text(f"  {remark}", "red") for remark in remarks(result["gpus"])] if result["gpus"] else []
     notes += [Text(f"  {name} is unknown: {why}", "red") for name, why in result["unknown"].items() if name in depths]
     # A missed tick or a wrap is nothing to worry about; docs/json.md has them all.
     lost = [f"{result['losses'][name]} {what}" for name, what in _LOSSES.items() if result["losses"][name]]

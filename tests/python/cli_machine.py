@@ -100,7 +100,7 @@ def recording(folder: Path, watts: dict[str, float], seconds: float = 60.0, **mo
 
 def environment(**more: str) -> dict[str, str]:
     """This process's, without what would change the output."""
-    dropped = {"POWERPROBE_STRICT", "COLUMNS", "FORCE_COLOR", "NO_COLOR"}
+    dropped = {"POWERPROBE_STRICT", "COLUMNS", "FORCE_COLOR", "NO_COLOR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}
     return {**{name: value for name, value in os.environ.items() if name not in dropped}, **more}
 
 

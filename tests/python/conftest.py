@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -55,15 +56,22 @@ class Machine:
 
     def __init__(self) -> None:
         self.searches = 0
-        self.scripts = [steady(3), steady(1, "core-0"), *(steady(1, f"core-0-{n}") for n in range(4))]
+        self.faults: list[dict[str, object]] = []
+        self.error: Exception | None = None
+        self.has(steady(3), steady(1, "core-0"), *(steady(1, f"core-0-{n}") for n in range(4)))
+
+    def has(self, *scripts: dict[str, object]) -> None:
+        self.scripts = list(scripts)
         self.channels = tuple(pp.replay(self.scripts).channels)
 
-    def discover(self, sources: object = None, strict: object = None) -> Machine:
+    def discover(self, sources: object = None, strict: object = None, *, again: bool = False) -> Machine:
         self.searches += 1
-        return self
+        if self.error is not None:
+            raise self.error
+        return copy.copy(self)
 
     def open(self, names: list[str]) -> list[object]:
-        return [pp.replay([script for script in self.scripts if script["name"] in names])]
+        return [pp.replay([script for script in self.scripts if script["name"] in names], self.faults)]
 
 
 @pytest.fixture
@@ -72,6 +80,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     known = Machine()
     monkeypatch.setattr(default, "discover", known.discover)
     monkeypatch.setattr(default, "_found", {})
+    monkeypatch.setattr(default, "_searched", {})
     monkeypatch.setattr(default, "_probes", {})
     yield known
     for shared in default._probes.values():

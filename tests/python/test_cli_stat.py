@@ -447,3 +447,22 @@ def test_a_counter_that_is_lost_is_unknown_and_not_zero(tmp_path: Path) -> None:
     assert result["channels"]["dram-0"]["joules"] is None
     assert result["total"]["joules"] is None
     assert set(result["unknown"]) == {"dram-0"}
+
+
+def test_hidden_boards_are_measured_when_asked_for(tmp_path: Path) -> None:
+    path = recording(tmp_path, {"package-0": 3.0, "gpu-0": 40.0, "gpu-1": 50.0})
+    env = environment(CUDA_VISIBLE_DEVICES="1")
+    shown = powerprobe("stat", "--json", "--replay", path, "--", "true", env=env)
+    every = powerprobe("stat", "--json", "--all-gpus", "--replay", path, "--", "true", env=env)
+
+    assert set(json.loads(shown.stderr)["channels"]) == {"package-0", "gpu-1"}
+    assert set(json.loads(every.stderr)["channels"]) == {"package-0", "gpu-0", "gpu-1"}
+
+
+def test_where_all_boards_are_hidden_it_says_by_what(tmp_path: Path) -> None:
+    path = recording(tmp_path, {"gpu-0": 40.0})
+    done = powerprobe("stat", "--replay", path, "--", "true", env=environment(CUDA_VISIBLE_DEVICES="-1"))
+
+    assert done.returncode == 3
+    assert "CUDA_VISIBLE_DEVICES" in done.stderr
+    assert "--all-gpus" in done.stderr

@@ -310,9 +310,9 @@ def test_decorating_starts_nothing(machine: Machine) -> None:
 
 
 def test_probe_goes_with_channels_only(probe: pp.Probe) -> None:
-    with pytest.raises(pp.BadArgument, match="sources and strict"):
+    with pytest.raises(pp.BadArgument, match="sources, strict"):
         pp.measure(probe=probe, strict=True)
-    with pytest.raises(pp.BadArgument, match="sources and strict"):
+    with pytest.raises(pp.BadArgument, match="sources, strict"):
         pp.measure(probe=probe, sources="nvml")
     with pytest.raises(pp.BadArgument, match="gpu-0"):
         probe.measure("gpu-0").begin()
