@@ -46,11 +46,15 @@ def window_of(
         watts: the readings, float64 of shape (n,).
         counter_ns, counter_joules: edges of the counter, times rising, of shape (m,).
     """
-    ends = ends_ns.reshape(len(watts), -1)
     if counter_ns.size < 2:
         return "the counter did not move meanwhile"
+    ends = ends_ns.reshape(len(watts), -1)
     origin = counter_ns[0]
     times, seconds = (counter_ns - origin) * 1e-9, (ends - origin) * 1e-9
+    power = np.diff(np.interp(np.arange(0.0, times[-1], _STRIDE), times, counter_joules))
+    changes = np.count_nonzero(np.abs(np.diff(power)) > np.std(power) / 2) if power.size else 0
+    if changes < _CHANGES or not watts.size or not np.std(watts) > _VARIES * abs(np.mean(watts)):
+        return "the power did not change meanwhile, or too seldom"
     # The same readings for all candidates: those whose longest window the counter has seen, or as long a one as most allow.
     longest = min(CANDIDATES[-1], float(times[-1]) / 3)
     known = (seconds[:, 0] - longest >= 0.0) & (seconds[:, -1] <= times[-1])
@@ -58,10 +62,6 @@ def window_of(
     candidates = CANDIDATES[longest >= CANDIDATES]
     if watts.size < _FEWEST or not candidates.size:
         return "there were too few readings"
-    power = np.diff(np.interp(np.arange(0.0, times[-1], _STRIDE), times, counter_joules))
-    changes = np.count_nonzero(np.abs(np.diff(power)) > np.std(power) / 2)
-    if changes < _CHANGES or not np.std(watts) > _VARIES * abs(np.mean(watts)):
-        return "the power did not change meanwhile, or too seldom"
     left = np.array([_unexplained(watts, _means(seconds, each, times, counter_joules)) for each in candidates])
     best = int(np.argmin(left))
     if not left[best] < 1.0 - _FOLLOWS:

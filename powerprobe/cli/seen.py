@@ -80,10 +80,11 @@ def watch(found: Discovery, seconds: float) -> list[Seen]:
 def seen(probe: Probe, name: str) -> Seen:
     """What the probe has of a channel so far."""
     info, edges = probe.info(name), probe.view(name)
-    times, joules = edges["t_ns"], edges["joules"]
-    if times.size < 2:
+    steps = np.diff(edges["joules"])
+    moves = edges["t_ns"][1:][steps > 0.0]
+    if moves.size < 2:
         return Seen(name, None, None, "it did not move meanwhile" if info.reading else None, None)
-    low, median, high = (float(each) for each in np.percentile(np.diff(times), _TENTHS) * 1e-9)
+    low, median, high = (float(each) for each in np.percentile(np.diff(moves), _TENTHS) * 1e-9)
     window: Window | str | None = None
     difference = None
     counter = board_name(info.gpu)
@@ -92,14 +93,21 @@ def seen(probe: Probe, name: str) -> Seen:
         window = _window(probe, info, counter) if is_there else "its board has no counter to compare with"
     elif (readings := probe._readings_beside(name)) in probe.channels:
         difference = _difference(probe, name, str(readings))
-    return Seen(name, (low, median, high), float(np.median(np.diff(joules))), window, difference)
+    return Seen(name, (low, median, high), float(np.median(steps[steps > 0.0])), window, difference)
 
 
 def _window(probe: Probe, info: ChannelInfo, counter: str) -> Window | str:
     edges, counted = probe.view(info.name), probe.view(counter)
     times, joules = edges["t_ns"], edges["joules"]
     watts = np.diff(joules) / np.diff(times) * 1e9
-    return window_of(reading_times(times, info), watts, counted["t_ns"], counted["joules"])
+    return window_of(reading_times(times, info), watts, _middles(counted), counted["joules"])
+
+
+def _middles(edges: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """When the counter stepped: in the middle of the gaps, so that late is as likely as early."""
+    times: npt.NDArray[np.int64] = edges["t_ns"].copy()
+    times[1:] -= np.minimum(edges["gap_ns"][1:], np.diff(edges["t_ns"])) // 2
+    return times
 
 
 def reading_times(times: npt.NDArray[np.int64], info: ChannelInfo) -> npt.NDArray[np.int64]:

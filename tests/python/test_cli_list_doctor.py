@@ -26,6 +26,9 @@ CHANNEL = {
     "package",
     "die",
     "core",
+    "gpu",
+    "reading",
+    "window_seconds",
     "provenance",
     "formula",
     "resolution_joules",
@@ -69,7 +72,7 @@ def test_list_json_has_the_documented_keys(tmp_path: Path) -> None:
     with Load(machine.files):  # type: ignore[attr-defined]
         result = json.loads(powerprobe("list", "--root", tmp_path, "--json").stdout)
 
-    assert set(result) == {"schema", "channels", "refusals"}
+    assert set(result) == {"schema", "channels", "boards", "measured", "refusals"}
     assert result["schema"] == 1
     assert all(set(channel) == CHANNEL for channel in result["channels"])
     channels = {channel["name"]: channel for channel in result["channels"]}
@@ -86,7 +89,9 @@ def test_list_json_has_the_documented_keys(tmp_path: Path) -> None:
 
 
 def test_the_period_that_was_seen_is_shown() -> None:
-    info = SimpleNamespace(name="package-0", source="rapl_perf", provenance="measured", quantum_joules=2**-14)
+    info = SimpleNamespace(
+        name="package-0", source="rapl_perf", provenance="measured", quantum_joules=2**-14, window_ns=0
+    )
     choice = SimpleNamespace(channel=info, seen_period_ns=1_020_000, read_ns=830.0, others=["rapl_msr"])
     console = Console(width=200)
     with console.capture() as capture:
@@ -142,7 +147,7 @@ def test_doctor_without_a_counter_says_why_and_fails(tmp_path: Path) -> None:
     assert any(re.search(r"what helps: sudo modprobe intel_rapl_msr$", line) for line in done.stdout.splitlines())
 
     result = json.loads(powerprobe("doctor", "--root", tmp_path, "--json").stdout)
-    assert set(result) == {"schema", "can_measure", "summary", "used", "refusals"}
+    assert set(result) == {"schema", "can_measure", "summary", "used", "remarks", "refusals"}
     assert result["can_measure"] is False
     assert result["summary"] == done.stdout.splitlines()[0]
     assert all(use["provenance"] == "estimated" for use in result["used"])

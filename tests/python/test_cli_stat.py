@@ -29,12 +29,13 @@ SINGLE = {
     "total",
     "command_cpu",
     "overhead",
+    "gpus",
     "losses",
     "unknown",
     "refusals",
 }
 SKYLAKE_BUSY_WATTS = 4.1042  # per CPU, see csrc/sources/cpu_model_data.cpp
-RUN = {"exit_status", "seconds", "start_ns", "end_ns", "channels", "total", "command_cpu"}
+RUN = {"exit_status", "seconds", "start_ns", "end_ns", "channels", "total", "gpus", "command_cpu"}
 COMMAND_CPU = {"seconds", "user_seconds", "system_seconds"} | RECORD
 
 
