@@ -21,7 +21,7 @@ from powerprobe.discovery import Discovery
 
 from . import native
 from .machine import REPOSITORY
-from .measure import Goal, NotHere, Row, figure, row
+from .measure import Goal, NotHere, Row, beyond, figure, row
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -168,6 +168,7 @@ def _errors(
 
 
 def _row(kind: str, length_ms: int, by_load: dict[str, Errors]) -> Row:
+    """Over all loads together; the quartiles are those of a quarter of the regions each."""
     each = "; ".join(
         f"{load}: median {statistics.median(e.ours):.2g} %, nine of ten within {np.quantile(e.ours, 0.9):.2g} %, "
         f"bounds {100 * e.width:.2g} % wide"
@@ -175,14 +176,18 @@ def _row(kind: str, length_ms: int, by_load: dict[str, Errors]) -> Row:
     )
     name = f"gpu_region_{length_ms}ms_error_median_pct"
     goal = Goal(most=GOALS[length_ms]) if length_ms in GOALS and kind.startswith("counter") else None
-    medians = [statistics.median(e.ours) for e in by_load.values()]
-    ends = [statistics.median(e.ends) for e in by_load.values()]
+
+    def medians(which: str) -> list[float]:
+        quarters = (np.concatenate([getattr(e, which)[part::4] for e in by_load.values()]) for part in range(4))
+        return [float(np.median(quarter)) for quarter in quarters]
+
+    ours, ends = medians("ours"), medians("ends")
     if not all(np.isfinite(ends)):
-        return figure(name, "%", medians, case=kind, goal=goal, note=each)
+        return figure(name, "%", ours, case=kind, goal=goal, note=each)
     return row(
         name,
         "%",
-        [(max(m, 1e-6), e) for m, e in zip(medians, ends, strict=True)],
+        list(zip(ours, ends, strict=True)),
         case=kind,
         goal=goal,
         limit_is="what two readings of the counter give, exactly at the ends",
@@ -228,6 +233,7 @@ def gpu8_cpu_share_over_calls(quick: bool) -> Iterator[Row | NotHere]:
                 call_seconds = statistics.median(each["cpu_ns"] for each in figures) * 1e-9
                 pairs.append((100 * share, 100 * rate * call_seconds))
                 rates.append(rate)
+        rate = statistics.median(rates)
         yield row(
             "gpu8_cpu_share_over_calls",
             "% of a core",
@@ -235,8 +241,7 @@ def gpu8_cpu_share_over_calls(quick: bool) -> Iterator[Row | NotHere]:
             case=f"counters of {period_ms} ms",
             limit_is="the calls alone",
             goal=Goal(most_beyond=2.0),
-            note=f"{statistics.median(rates):.0f} calls in a second, {statistics.median(rates) * period_ms / 8000:.1f} for each step; "
-            + f"{statistics.median(ours - calls for ours, calls in pairs):.2g} % of a core beyond the calls",
+            note=f"{rate:.0f} calls in a second, {rate * period_ms / 8000:.1f} for each step; {beyond(pairs, '%')} beyond the calls",
         )
 
 
