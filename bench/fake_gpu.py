@@ -130,9 +130,9 @@ def gpu_region(quick: bool) -> Iterator[Row]:
     for (kind, length_ms), by_load in found.items():
         yield _row(kind, length_ms, by_load)
     for kind in kinds():
-        errors = [e for (name, _), by_load in found.items() if name == kind for e in by_load.values()]
-        regions = sum(len(e.ours) for e in errors)
-        outside = sum(e.outside for e in errors)
+        of_kind = [e for (name, _), by_load in found.items() if name == kind for e in by_load.values()]
+        regions = sum(len(e.ours) for e in of_kind)
+        outside = sum(e.outside for e in of_kind)
         yield figure(
             "gpu_bounds_coverage",
             "%",
@@ -241,7 +241,7 @@ def gpu8_cpu_share_over_calls(quick: bool) -> Iterator[Row | NotHere]:
             case=f"counters of {period_ms} ms",
             limit_is="the calls alone",
             goal=Goal(most_beyond=2.0),
-            note=f"{rate:.0f} calls in a second, {rate * period_ms / 8000:.1f} for each step; {beyond(pairs, '%')} beyond the calls",
+            note=f"{rate:.0f} calls in a second, {rate * period_ms / 8000:.1f} a step; {beyond(pairs, '%')} beyond the calls",
         )
 
 
