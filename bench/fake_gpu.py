@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from powerprobe.discovery import Discovery
 from . import native
 from .machine import REPOSITORY
 from .measure import Goal, NotHere, Row, beyond, figure, row
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 LENGTHS_MS = (20, 50, 100, 500)
 GOALS = {100: 3.0, 500: 1.0}  # median error in percent
@@ -38,7 +35,7 @@ LOADS = {
 }
 
 
-def fake() -> ModuleType:
+def fake() -> Any:
     """The tests' module; it compiles the library when it is first used."""
     folder = str(REPOSITORY / "tests/python")
     if folder not in sys.path:
