@@ -293,6 +293,7 @@ def test_a_reset_takes_the_counter_to_zero(loaded: Loaded) -> None:
         times = (0, 1_009, 1_010, 1_019, 1_020, 1_999, 2_000, 2_020)
         assert [at(t_ms) for t_ms in times] == [5_000, 105_000, 0, 0, 1_000, 97_000, 0, 2_000]
         assert at(1_009) == 105_000  # backwards, too
+        assert at(500) == 55_000
 
 
 def test_a_board_without_a_counter(loaded: Loaded) -> None:
@@ -311,7 +312,7 @@ def test_a_board_without_a_counter(loaded: Loaded) -> None:
 def test_a_missing_field_fails_its_entry_or_the_call(loaded: Loaded) -> None:
     old = [(TOTAL_ENERGY, GPU)]
     boards = [
-        Board(fields=old),
+        Board(fields=old, waves={GPU: TWO_LEVELS, MODULE: TWO_LEVELS}),
         Board(fields=old, field_missing=("entry", 2)),
         Board(fields=old, field_missing=("call", 2)),
         Board(fields=[], field_missing=("call", 3)),
@@ -705,7 +706,7 @@ def test_a_forked_child_can_ask_while_the_parent_hangs() -> None:
         ("nmae x", "no such key of a board"),
         ("energy period_us=20 jitter_us=10", "half"),
         ("energy phase_us=3", "period_us"),
-        ("instant period_us=1 colour=2", "colour=2"),
+        ("instant period_us=1 shade=2", "shade=2"),
         ("wave 0", "at least one"),
         ("wave 3 1:1", "out of range"),
         ("wave 0 1:x", "no number"),
