@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import accuracy, intervals, machine, python_layer, region_table, sampler
+from . import accuracy, fake_gpu, intervals, machine, python_layer, region_table, sampler
 from .measure import NotHere, Row
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row | NotHere]]] = {
@@ -29,6 +29,8 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row | NotHere]]] = {
         accuracy.region_error,
         accuracy.measure_10s_cpu_share,
         accuracy.track_watts,
+        fake_gpu.gpu_region,
+        fake_gpu.gpu8_cpu_share_over_calls,
     )
 }
 SCHEMA = 2

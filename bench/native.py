@@ -37,9 +37,16 @@ class Unavailable(RuntimeError):
 NOT_HERE = 3  # native/main.cpp's exit status for that
 
 
-def lines(name: str, rounds: int) -> tuple[str, list[dict[str, float]]]:
+def lines(name: str, rounds: int, **environment: str) -> tuple[str, list[dict[str, float]]]:
     """What it says it measured, and the figures of each round."""
-    done = subprocess.run([program(), name, str(rounds)], capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        [program(), name, str(rounds)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, **environment},
+    )
     if done.returncode == NOT_HERE:
         raise Unavailable(done.stderr.strip())
     if done.returncode != 0:

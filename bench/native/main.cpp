@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: powerprobe_bench NAME ROUNDS, with NAME one of\n"
-    "  publish, cadence, poll-{moving,resting}, intervals-{metronome,jitter}-{sorted,random}, watts,\n"
+    "  publish, cadence, nvml-calls, poll-{moving,resting}, intervals-{metronome,jitter}-{sorted,random}, watts,\n"
     "  {track,realtime}-{one-watt,metronome,shaken,ice-lake,stamped}, measure-{metronome,shaken,ice-lake,stamped},\n"
     "  {const,square,burst}-{metronome,shaken,ice-lake,stamped}\n";
 
@@ -31,6 +31,7 @@ int run(std::string_view name, int rounds) {
   if (name == "intervals-jitter-sorted") return bench::intervals(rounds, true, true);
   if (name == "intervals-jitter-random") return bench::intervals(rounds, true, false);
   if (name == "watts") return bench::watts(rounds);
+  if (name == "nvml-calls") return bench::nvml_calls(rounds);
   const std::string_view what = name.substr(0, name.find('-'));
   const std::string_view counter = name.substr(std::min(what.size() + 1, name.size()));
   if (what == "track") return bench::track(rounds, counter, false);

@@ -43,5 +43,6 @@ int watts(int rounds);                                // W while somebody asks, 
 int track(int rounds, std::string_view counter, bool realtime);              // "one-watt", or as SimulatedCounter's steps
 int regions(int rounds, std::string_view load, std::string_view steps);  // as SimulatedCounter has them
 int measure_10s(int rounds, std::string_view steps);
+int nvml_calls(int rounds);  // CPU time of a call, ns
 
 }  // namespace bench

@@ -86,9 +86,8 @@ std::int64_t Guard::ns(std::int64_t wake_ns, double budget_ns) noexcept {
 Pacer::Pacer(std::span<const ChannelInfo> channels, double budget, std::int64_t period_ns)
     : budget_(budget), period_ns_(period_ns) {
   for (const ChannelInfo& channel : channels) {
-    const Kind kind = channel.provenance != Provenance::kMeasured ? Kind::kPlain
-                      : channel.stamp_tick_ns > 0.0               ? Kind::kStamped
-                                                                  : Kind::kSteps;
+    const bool has_steps = channel.provenance == Provenance::kMeasured;
+    const Kind kind = !has_steps ? Kind::kPlain : channel.stamp_tick_ns > 0.0 ? Kind::kStamped : Kind::kSteps;
     paces_.emplace_back(kind, channel.update_period_ns > 0 ? channel.update_period_ns : kUsualPeriodNs);
   }
 }

@@ -19,28 +19,10 @@
 
 #include "core/cadence.hpp"
 #include "core/count.hpp"
+#include "core/pacing.hpp"
 #include "core/source.hpp"
 
 namespace powerprobe {
-
-// What one poll saw of one channel.
-struct Sight {
-  bool stepped = false;      // the counter moved since the poll before, at some moment within (t_ns - gap_ns, t_ns]
-  bool ended = false;        // it will never move again
-  std::int64_t t_ns = 0;
-  std::int64_t gap_ns = 0;
-};
-
-// What tracking a channel has come to. Any thread.
-struct PaceStats {
-  std::uint64_t caught = 0;   // steps that were waited for and seen as they came
-  std::uint64_t spaced = 0;   // steps that were waited for with pauses between the polls
-  std::uint64_t late = 0;     // steps that were waited for and had come before
-  std::uint64_t skipped = 0;  // steps that the budget did not allow to wait for
-  std::int64_t period_ns = 0;  // learned; 0: not yet
-  std::int64_t spread_ns = 0;  // how far from where they are expected steps come, on average
-  std::int64_t guard_ns = 0;   // how long before that it wakes up
-};
 
 // How long a sampler had to wake up before an expected step in order to be there when it came: the last some dozen times.
 class Guard {
@@ -65,33 +47,19 @@ class Guard {
   std::int64_t guard_ns_ = kFirstGuardNs;
 };
 
-class Pacer {
+class Pacer : public Pacing {
  public:
   // `budget`: share of one core that all channels together may take, above 0. `period_ns`: for what has no steps to wait for.
   Pacer(std::span<const ChannelInfo> channels, double budget, std::int64_t period_ns);
 
-  // Somebody asks again: every counter that moves is waited for at once, for a step or (when its period was never learned) two.
-  void activate(std::int64_t now_ns) noexcept;
-
-  // A poll took from before_ns to after_ns. Says when the next is due: at or before after_ns means at once. kPlan: nothing is
-  // waited for any more; plan() tells.
-  static constexpr std::int64_t kPlan = INT64_MAX;
-  std::int64_t polled(std::int64_t before_ns, std::int64_t after_ns, std::span<const Sight> sights) noexcept;
-
-  // When the next poll is due. cpu_ns: CPU time that the sampler's thread has used so far. `hurry`: somebody waits for the next
-  // steps, which are not let pass even if the budget is overdrawn.
-  std::int64_t plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept;
-
-  // The same for somebody who comes while the sampler sleeps.
-  std::int64_t hurry(std::int64_t now_ns) noexcept;
-
-  // Whether every counter that can be was located since activate().
-  [[nodiscard]] bool is_in_step() const noexcept { return !is_activating_; }
-
-  // A step whose gap is longer than this was not seen as it came.
-  [[nodiscard]] std::int64_t tight_ns() const noexcept { return 3 * read_ns_ + 5'000; }
-
-  [[nodiscard]] PaceStats stats(std::size_t channel) const noexcept;  // any thread
+  // Every counter that moves is waited for at once, for a step or (when its period was never learned) two.
+  void activate(std::int64_t now_ns) noexcept override;
+  std::int64_t polled(std::int64_t before_ns, std::int64_t after_ns, std::span<const Sight> sights) noexcept override;
+  std::int64_t plan(std::int64_t now_ns, std::int64_t cpu_ns, bool hurry) noexcept override;
+  std::int64_t hurry(std::int64_t now_ns) noexcept override;
+  [[nodiscard]] bool is_in_step() const noexcept override { return !is_activating_; }
+  [[nodiscard]] std::int64_t tight_ns() const noexcept override { return 3 * read_ns_ + 5'000; }
+  [[nodiscard]] PaceStats stats(std::size_t channel) const noexcept override;
 
  private:
   enum class Kind : std::uint8_t {

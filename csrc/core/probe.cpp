@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -23,12 +24,17 @@ std::string milliseconds(std::int64_t ns) {
 }  // namespace
 
 Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions& options) {
+  std::map<std::string, std::shared_ptr<Runner>> runners;  // those that several samplers share, by Source::thread()
   for (auto& source : sources) {
+    const std::string thread(source->thread());
+    auto runner = thread.empty() ? std::make_shared<Runner>() : runners[thread];
+    if (!runner) runner = runners[thread] = std::make_shared<Runner>();
     const std::size_t first = channels_.size();
     const auto& channels = source->channels();
     channels_.insert(channels_.end(), channels.begin(), channels.end());
     for (std::size_t i = 0; i < channels.size(); ++i) places_.push_back({samplers_.size(), i});
-    samplers_.push_back(std::make_unique<Sampler>(std::move(source), first, options));
+    may_hang_.push_back(!thread.empty());
+    samplers_.push_back(std::make_unique<Sampler>(std::move(source), first, options, std::move(runner)));
   }
 }
 
@@ -65,7 +71,9 @@ void Probe::unwatch() noexcept {
 }
 
 void Probe::wait_in_step(std::int64_t deadline_ns) noexcept {
-  for (auto& sampler : samplers_) sampler->wait_in_step(deadline_ns);
+  for (std::size_t i = 0; i < samplers_.size(); ++i) {
+    if (!may_hang_[i]) samplers_[i]->wait_in_step(deadline_ns);
+  }
 }
 
 void Probe::set_mode(Mode mode, std::int64_t period_ns) noexcept {

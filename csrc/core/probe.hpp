@@ -38,7 +38,7 @@ class Probe {
   void unwatch() noexcept;
 
   // After an ask: waits (bounded by deadline_ns) until every sampler has located its counters, so that the instant after it
-  // has an edge close before it.
+  // has an edge close before it. Not those that may hang: their counters step so rarely that nobody would want to wait.
   void wait_in_step(std::int64_t deadline_ns) noexcept;
 
   void set_mode(Mode mode, std::int64_t period_ns) noexcept;
@@ -94,6 +94,7 @@ class Probe {
   std::vector<ChannelInfo> channels_;
   std::vector<Place> places_;
   std::vector<std::unique_ptr<Sampler>> samplers_;
+  std::vector<bool> may_hang_;  // by sampler
   std::atomic<int> running_pid_{0};  // the process it runs in; 0: none. Relaxed: says whether marks are taken; orders nothing
 };
 

@@ -10,7 +10,7 @@
 
 #include "core/count.hpp"
 #include "core/mark.hpp"
-#include "core/pacer.hpp"
+#include "core/pacing.hpp"
 #include "core/ring.hpp"
 #include "core/series.hpp"
 #include "core/source.hpp"

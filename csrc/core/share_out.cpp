@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <system_error>
 #include <thread>
+
+#include "core/without_signals.hpp"
 
 namespace powerprobe {
 namespace {
@@ -28,22 +29,17 @@ void share_out(std::size_t count, std::size_t least, const std::function<void(st
   const std::size_t parts = std::max<std::size_t>(1, std::min({kMostThreads, cpus(), count / least}));
   if (parts == 1) return work(0, count);
   std::array<std::thread, kMostThreads> threads;
-  // Signals are for the program's own threads.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   std::size_t begin = 0;
   for (std::size_t part = 1; part < parts; ++part) {
     const std::size_t end = count / parts * part;
     try {
+      const WithoutSignals blocked;
       threads[part] = std::thread(std::cref(work), begin, end);
     } catch (const std::system_error&) {  // no more threads for this process: the rest is done here
       break;
     }
     begin = end;
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   work(begin, count);
   for (std::thread& thread : threads) {
     if (thread.joinable()) thread.join();

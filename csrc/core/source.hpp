@@ -100,7 +100,8 @@ class Source {
   // Fills out[i] for channels()[i]. out.size() == channels().size(). Must not allocate.
   virtual void read(std::span<Reading> out) noexcept = 0;
 
-  // Whether read() is to be called again at once, because it brought the earlier of several news of a channel.
+  // Whether read() is to be called again at once, because it brought the earlier of several news of a channel. It then brings
+  // the next without asking the device, and kNoNews for all other channels.
   [[nodiscard]] virtual bool has_more() const noexcept { return false; }
 
   // Sources that give the same name here are read by one thread together. Reading one of these may hang: then the others go on

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "sources/nvml.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -10,10 +11,10 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/within.hpp"
 #include "sources/domains.hpp"
 #include "sources/nvml_api.hpp"
 #include "sources/nvml_errors.hpp"
-#include "sources/within.hpp"
 
 namespace powerprobe {
 namespace {
@@ -136,7 +137,9 @@ class Parts {
   void use_buffer(NvmlBoard::Part& part) const {
     part.buffer = board_.buffer;
     part.channel.path = located("nvmlDeviceGetSamples");
-    set_timing(part.channel, part.timing, board_.buffer->distance_ns(), board_limit());
+    const std::int64_t distance_ns = board_.buffer->distance_ns();
+    set_timing(part.channel, part.timing, distance_ns, board_limit());
+    part.channel.window_ns = std::min(part.timing.window_ns, distance_ns);  // as NvmlBuffer takes it
   }
 
   [[nodiscard]] std::string path(const NvmlWay& way) const {

@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/within.hpp"
 #include "sources/nvml_errors.hpp"
-#include "sources/within.hpp"
 
 namespace powerprobe {
 namespace {

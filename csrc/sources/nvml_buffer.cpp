@@ -70,12 +70,13 @@ std::optional<NvmlBuffer> NvmlBuffer::proven(const NvmlApi& api, NvmlDevice devi
   if (distance_ns == 0) return std::nullopt;
   // The newest is fetched again by the first reading, which so has news.
   const unsigned long long newest_us = room[count - 2].timestamp_us;
-  return NvmlBuffer(std::move(room), distance_ns, instant.window_ns, newest_us);
+  // What a buffered reading is the mean of is not documented: of no more than the time since the one before, it is taken here.
+  return NvmlBuffer(std::move(room), distance_ns, std::min(instant.window_ns, distance_ns), newest_us);
 }
 
 NvmlBuffer::NvmlBuffer(std::vector<NvmlBuffered> room, std::int64_t distance_ns, std::int64_t window_ns,
                        unsigned long long newest_us)
-    : room_(std::move(room)), distance_ns_(distance_ns), integral_(window_ns), newest_us_(newest_us) {}
+    : room_(std::move(room)), distance_ns_(distance_ns), integral_(distance_ns, window_ns), newest_us_(newest_us) {}
 
 void NvmlBuffer::fill(const NvmlApi& api, NvmlDevice device, const WallClock& wall) noexcept {
   const std::int64_t now = now_ns();

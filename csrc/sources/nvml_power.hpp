@@ -45,7 +45,8 @@ class DisplayIntegral {
       : period_ns_(period_ns), back_ns_((period_ns + window_ns) / 2) {}
 
   // The display showed so much at some moment from before_ns to after_ns. If it showed something else at the look before, the
-  // change is taken at the middle between the two looks, and that is the news: between changes energy is a straight line.
+  // change is taken at the middle between the two looks, and that is the news: between changes energy is a straight line. After a
+  // long time in which nobody looked the energy begins at 0 again: a counter that was reset.
   EnergyNews look(std::uint64_t power_mw, std::int64_t before_ns, std::int64_t after_ns) noexcept {
     const std::int64_t now_ns = before_ns + (after_ns - before_ns) / 2;
     if (!started_) {
@@ -55,6 +56,12 @@ class DisplayIntegral {
       return tell(now_ns);
     }
     if (now_ns <= seen_ns_) return {};
+    if (now_ns - seen_ns_ > kHeldPeriods * period_ns_) {  // nobody asked: what it showed meanwhile is not known
+      energy_ = {};
+      power_mw_ = power_mw;
+      seen_ns_ = now_ns;
+      return tell(now_ns);
+    }
     EnergyNews news;
     if (power_mw != power_mw_) {
       const std::int64_t change_ns = seen_ns_ + (now_ns - seen_ns_) / 2;
@@ -79,6 +86,8 @@ class DisplayIntegral {
     return {.is_news = true, .at_ns = t_ns - back_ns_, .microjoules = energy_.microjoules()};
   }
 
+  static constexpr std::int64_t kHeldPeriods = 10;
+
   std::int64_t period_ns_;
   std::int64_t back_ns_;
   bool started_ = false;
@@ -91,12 +100,14 @@ class DisplayIntegral {
 // Of readings that come each with the time at which it was made: the trapezoid rule over the middles of their windows.
 class BufferIntegral {
  public:
-  explicit BufferIntegral(std::int64_t window_ns) noexcept : back_ns_(window_ns / 2) {}
+  BufferIntegral(std::int64_t distance_ns, std::int64_t window_ns) noexcept : distance_ns_(distance_ns), back_ns_(window_ns / 2) {}
 
   // A reading made at t_ns. One that is not later than the one before is no news.
   EnergyNews add(std::uint64_t power_mw, std::int64_t t_ns) noexcept {
     if (started_ && t_ns <= last_ns_) return {};
-    if (started_) {
+    if (started_ && t_ns - last_ns_ > kHeldPeriods * distance_ns_) {  // as above: the driver keeps only so many
+      energy_ = {};
+    } else if (started_) {
       const std::int64_t middle_ns = last_ns_ + (t_ns - last_ns_) / 2;
       energy_.add(power_mw_, middle_ns - last_ns_);
       energy_.add(power_mw, t_ns - middle_ns);
@@ -108,6 +119,9 @@ class BufferIntegral {
   }
 
  private:
+  static constexpr std::int64_t kHeldPeriods = 10;
+
+  std::int64_t distance_ns_;
   std::int64_t back_ns_;
   bool started_ = false;
   std::uint64_t power_mw_ = 0;

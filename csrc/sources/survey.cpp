@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
@@ -19,13 +18,14 @@
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/unwrap.hpp"
+#include "core/within.hpp"
+#include "core/without_signals.hpp"
 #include "sources/cpu_model.hpp"
 #include "sources/domains.hpp"
 #include "sources/nvml.hpp"
 #include "sources/rapl_msr.hpp"
 #include "sources/rapl_perf.hpp"
 #include "sources/rapl_powercap.hpp"
-#include "sources/within.hpp"
 
 namespace powerprobe {
 namespace {
@@ -185,12 +185,8 @@ void observe(const std::vector<Candidate*>& candidates) {
 
 // On a thread of its own: readings are cheap only from the right CPU, and the caller's affinity is not ours to change.
 void observe_apart(const std::vector<Candidate*>& candidates) {
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const WithoutSignals blocked;
   std::thread thread([&candidates] { observe(candidates); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   thread.join();
 }
 

@@ -32,7 +32,7 @@ class Simulation {
     std::int64_t blurred_ns = 0;         // where its stamps are placed
   };
 
-  Simulation(Pacer& the_pacer, std::vector<Steps> steps) : pacer(the_pacer) {
+  Simulation(Pacing& the_pacer, std::vector<Steps> steps) : pacer(the_pacer) {
     for (Steps& each : steps) counters.emplace_back().steps = std::move(each);
   }
 
@@ -57,7 +57,7 @@ class Simulation {
       polled = before;
       cpu += read_ns + 50;
       due = pacer.polled(before, now, sights);
-      if (due == Pacer::kPlan) due = pacer.plan(now, cpu, hurry);
+      if (due == Pacing::kPlan) due = pacer.plan(now, cpu, hurry);
       now += between_polls_ns();
       if (due > now) {
         now = due + latency_ns();
@@ -101,7 +101,7 @@ class Simulation {
     return median_us(std::move(errors));
   }
 
-  Pacer& pacer;
+  Pacing& pacer;
   std::vector<Counter> counters;
   std::mt19937_64 random{7};
   std::int64_t now = kStart;

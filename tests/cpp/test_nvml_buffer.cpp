@@ -82,7 +82,7 @@ TEST_CASE("a board's buffer is used where it proves itself, and nowhere else") {
 }
 
 TEST_CASE("buffered readings come one by one, each once, and the energy is the true one") {
-  const FakeLibrary fake(FAKE_NVML, "start_ns 1\nboard\n wave 0 1000000:300000\n buffer period_us=20000 window_us=20000 depth=120\n");
+  const FakeLibrary fake(FAKE_NVML, "start_ns 1\nboard\n wave 0 1000000:300000\n buffer period_us=20000 window_us=20000 depth=6000\n");
   const Found found = find(fake);
   Source& source = *found.sources.front();
   const ChannelInfo& instant = source.channels().front();

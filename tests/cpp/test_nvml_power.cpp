@@ -168,8 +168,27 @@ TEST_CASE("a clock that stands still brings no news and no energy") {
   CHECK(integral.look(50'000, 105 * kMs, 105 * kMs).microjoules == 5'000'000);
 }
 
+TEST_CASE("what a display showed while nobody looked for long is not made up: the energy begins at 0 again") {
+  DisplayIntegral integral(100 * kMs, 100 * kMs);
+  (void)integral.look(50'000, 1'000 * kMs, 1'000 * kMs);
+  CHECK(integral.look(50'000, 2'000 * kMs, 2'000 * kMs).microjoules == 50'000'000);  // ten periods are held
+  const EnergyNews anew = integral.look(70'000, 3'001 * kMs, 3'001 * kMs);
+  CHECK(anew.is_news);
+  CHECK(anew.at_ns == 2'901 * kMs);
+  CHECK(anew.microjoules == 0);
+  CHECK(integral.look(70'000, 3'101 * kMs, 3'101 * kMs).microjoules == 7'000'000);
+}
+
+TEST_CASE("buffered readings that the driver forgot before they were fetched are not made up either") {
+  BufferIntegral integral(20 * kMs, 20 * kMs);
+  (void)integral.add(100'000, 1'000 * kMs);
+  CHECK(integral.add(100'000, 1'200 * kMs).microjoules == 20'000'000);
+  CHECK(integral.add(100'000, 1'401 * kMs).microjoules == 0);
+  CHECK(integral.add(100'000, 1'421 * kMs).microjoules == 2'000'000);
+}
+
 TEST_CASE("readings with times are joined by the trapezoid rule over the middles of their windows") {
-  BufferIntegral integral(20 * kMs);
+  BufferIntegral integral(10 * kMs, 20 * kMs);
   CHECK(integral.add(100'000, 1'000 * kMs).at_ns == 990 * kMs);
   const EnergyNews second = integral.add(200'000, 1'010 * kMs);
   CHECK(second.at_ns == 1'000 * kMs);
@@ -182,7 +201,7 @@ TEST_CASE("readings with times are joined by the trapezoid rule over the middles
 
 TEST_CASE("steady power is exact from buffered readings at any times") {
   std::mt19937_64 random(7);
-  BufferIntegral integral(25 * kMs);
+  BufferIntegral integral(20 * kMs, 25 * kMs);
   std::int64_t t = kMs;
   (void)integral.add(123'457, t);
   const std::int64_t first = t;

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <random>
+#include <utility>
 
 using namespace powerprobe;
 
@@ -25,19 +26,23 @@ struct Driver {
   WallClock wall{};
   StampTrust trust{};
   std::int64_t ahead_ns = kAheadNs;
+  std::int64_t stamp_ahead_ns = kAheadNs;  // of the clock as it was when the stamp was made
   std::int64_t stamped_ns = -1;
+  std::int64_t last_before_ns = 0;
   std::int64_t stamp_us = 0;
 
   struct Seen {
     StampTrust::Step step;
     std::int64_t update_ns;
     std::int64_t after_ns;
+    std::int64_t last_before_ns;  // when the look before began
   };
 
   Seen look(std::int64_t pause_ns) {
     now_ns += pause_ns;
     wall.set(ahead_ns, 50);
     const std::int64_t before_ns = now_ns;
+    const std::int64_t last = std::exchange(last_before_ns, before_ns);
     now_ns += static_cast<std::int64_t>(10 * kUs + static_cast<std::int64_t>(random() % 50'000));
     const std::int64_t read_ns = before_ns + (now_ns - before_ns) / 2;
     // Updates do not fall on round numbers.
@@ -45,9 +50,9 @@ struct Driver {
     const std::int64_t update_ns = (read_ns - offset_ns) / period_ns * period_ns + offset_ns;
     // A stamp that was made is not made again when the clock is set.
     const std::int64_t stamp_ns = stamp(update_ns, read_ns);
-    if (std::exchange(stamped_ns, stamp_ns) != stamp_ns) stamp_us = (stamp_ns + ahead_ns) / 1000;
+    if (std::exchange(stamped_ns, stamp_ns) != stamp_ns) stamp_us = (stamp_ns + stamp_ahead_ns) / 1000;
     const auto value = static_cast<std::uint64_t>(update_ns / period_ns);
-    return {trust.look({value, stamp_us, latency_us, before_ns, now_ns}, wall), update_ns, now_ns};
+    return {trust.look({value, stamp_us, latency_us, before_ns, now_ns}, wall), update_ns, now_ns, last};
   }
   // How many looks of so many brought a time.
   int placed(int looks, std::int64_t pause_ns = 4 * kMs) {
@@ -73,7 +78,8 @@ TEST_CASE("stamps of updates are believed after eight of them, and then say when
     if (seen.update_ns != last_update_ns && last_update_ns != 0) ++changes;
     last_update_ns = seen.update_ns;
     if (seen.step.at_ns == 0) continue;
-    if (++placed == 1) CHECK(changes >= 8);
+    // The first change of all was not seen to come from a value at rest.
+    if (++placed == 1) CHECK(changes == 9);
     CHECK(seen.step.at_ns - seen.step.gap_ns < seen.update_ns);
     CHECK(seen.update_ns <= seen.step.at_ns);
     CHECK(seen.step.at_ns <= seen.after_ns);
@@ -96,6 +102,19 @@ TEST_CASE("a longer latency of the library is a wider gap") {
   CHECK(driver.trust.is_trusted());
 }
 
+TEST_CASE("whatever the latency, the step came after the last look at the old value") {
+  Driver driver{of_update};
+  driver.latency_us = 100'000;
+  int placed = 0;
+  for (int i = 0; i < 200; ++i) {
+    const auto seen = driver.look(4 * kMs);
+    if (seen.step.at_ns == 0) continue;
+    ++placed;
+    CHECK(seen.step.at_ns - seen.step.gap_ns >= seen.last_before_ns);
+  }
+  CHECK(placed > 20);
+}
+
 TEST_CASE("stamps of readings are never believed, however often one looks") {
   for (const std::int64_t pause_ns : {1 * kMs, 4 * kMs, 15 * kMs, 20 * kMs, 100 * kMs}) {
     CAPTURE(pause_ns);
@@ -116,6 +135,38 @@ TEST_CASE("stamps that do not move, or are elsewhere, are not believed") {
   CHECK(early.placed(500) == 0);
   Driver late{[](std::int64_t update_ns, std::int64_t) { return update_ns + 130 * kMs; }};
   CHECK(late.placed(500) == 0);
+}
+
+TEST_CASE("answers that a driver repeats for two milliseconds, value and stamp of their reading, are not believed") {
+  StampTrust trust;
+  WallClock wall;
+  wall.set(0, 50);
+  for (std::int64_t t = 1'000 * kMs; t < 3'000 * kMs; t += kMs / 2) {
+    // The counter moves each millisecond; the driver read it when its answer was made.
+    const std::int64_t answered_ns = t / (2 * kMs) * (2 * kMs);
+    const auto value = static_cast<std::uint64_t>(answered_ns / kMs);
+    CHECK(trust.look({value, answered_ns / 1000, 5, t, t + 20 * kUs}, wall).at_ns == 0);
+  }
+}
+
+TEST_CASE("a value that moves while its stamp stays ends the trust") {
+  StampTrust trust;
+  WallClock wall;
+  wall.set(0, 50);
+  std::int64_t t = 1'000 * kMs;
+  std::uint64_t value = 1;
+  const auto look = [&](std::int64_t stamp_ns, std::int64_t at_ns) {
+    return trust.look({value, stamp_ns / 1000, 5, at_ns, at_ns + 20 * kUs}, wall);
+  };
+  for (int i = 0; i < 20; ++i, ++value, t += 20 * kMs) {
+    (void)look(t, t + 100 * kUs);
+    (void)look(t, t + 10 * kMs);
+  }
+  REQUIRE(trust.is_trusted());
+  (void)look(t, t + 100 * kUs);
+  ++value;
+  (void)look(t, t + 400 * kUs);
+  CHECK_FALSE(trust.is_trusted());
 }
 
 TEST_CASE("one contradiction ends the trust for good") {
@@ -153,7 +204,10 @@ TEST_CASE("the wall clock may be set at any time: nothing is concluded from that
   REQUIRE(driver.placed(300) > 20);
   for (const std::int64_t jump_ns : {3'600'000 * kMs, -7'200'000 * kMs, 5 * kMs, -5 * kMs}) {
     CAPTURE(jump_ns);
+    // Set after the last update was stamped and before it was looked at.
     driver.ahead_ns += jump_ns;
+    CHECK(driver.look(20 * kMs).step.at_ns == 0);
+    driver.stamp_ahead_ns = driver.ahead_ns;
     for (int i = 0; i < 100; ++i) {
       const auto seen = driver.look(4 * kMs);
       if (seen.step.at_ns == 0) continue;
@@ -171,6 +225,7 @@ TEST_CASE("a wall clock that is slewed makes gaps wider, not wrong") {
   for (int i = 0; i < 500; ++i) {
     const std::int64_t before_ns = driver.ahead_ns;
     driver.ahead_ns += 2 * kUs;  // 500 ppm
+    driver.stamp_ahead_ns = driver.ahead_ns;
     const auto seen = driver.look(4 * kMs);
     if (seen.step.at_ns == 0) continue;
     ++placed;

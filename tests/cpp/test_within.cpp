@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "sources/within.hpp"
+#include "core/within.hpp"
 
 #include <doctest/doctest.h>
+#include <signal.h>
 
 #include <atomic>
 #include <memory>
@@ -16,6 +17,20 @@ TEST_CASE("what comes in time is returned") {
   const auto text = run_within(60s, [] { return std::string("here"); });
   REQUIRE(text.has_value());
   CHECK(*text == "here");
+}
+
+TEST_CASE("it runs on a thread of its own, which takes no signals, and the caller goes on taking them") {
+  const std::thread::id caller = std::this_thread::get_id();
+  const auto is_apart = run_within(60s, [caller] {
+    sigset_t set;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &set);
+    return std::this_thread::get_id() != caller && ::sigismember(&set, SIGINT) == 1;
+  });
+  REQUIRE(is_apart.has_value());
+  CHECK(*is_apart);
+  sigset_t own;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &own);
+  CHECK(::sigismember(&own, SIGINT) == 0);
 }
 
 TEST_CASE("what is thrown in time is thrown to the caller") {

@@ -44,7 +44,12 @@ __attribute__((constructor)) static void begin_library(void) {
 }
 
 __attribute__((destructor)) static void end_library(void) {
-  if (current != NULL && current->users == 1) free_script(current);
+  pthread_mutex_lock(&lock);  // of a thread that is done; one that hangs has given it up
+  if (current != NULL && current->users == 1) {
+    free_script(current);
+    current = NULL;
+  }
+  pthread_mutex_unlock(&lock);
 }
 
 static int64_t monotonic_ns(void) {

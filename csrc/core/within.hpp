@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Runs what may hang on a thread of its own and waits for it only so long. Used while opening sources, on any thread.
+// Runs what may hang on a thread of its own and waits for it only so long. Used while something is opened, on any thread.
 #pragma once
-
-#include <pthread.h>
-#include <signal.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -15,11 +12,13 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/without_signals.hpp"
+
 namespace powerprobe {
 
 // What the function returned, or nothing if it was not over in time; what it threw is thrown here. One that comes too late goes
 // on by itself, possibly for ever, and what it returns then is destroyed: it must own all that it uses (no references into the
-// caller), and so must what it returns.
+// caller), and so must what it returns. Throws std::system_error where no thread can be had.
 template <typename Function>
 auto run_within(std::chrono::nanoseconds time, Function function) -> std::optional<std::invoke_result_t<Function>> {
   struct Shared {
@@ -29,26 +28,22 @@ auto run_within(std::chrono::nanoseconds time, Function function) -> std::option
     std::exception_ptr error;
   };
   const auto shared = std::make_shared<Shared>();
-  // The program's signals are for its own threads.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread([shared, function = std::move(function)]() mutable {
-    std::optional<std::invoke_result_t<Function>> result;
-    std::exception_ptr error;
-    try {
-      result.emplace(function());
-    } catch (...) {
-      error = std::current_exception();
-    }
-    const std::lock_guard lock(shared->mutex);
-    shared->result = std::move(result);
-    shared->error = std::move(error);
-    shared->is_over.notify_all();
-  }).detach();
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-
+  {
+    const WithoutSignals blocked;
+    std::thread([shared, function = std::move(function)]() mutable {
+      std::optional<std::invoke_result_t<Function>> result;
+      std::exception_ptr error;
+      try {
+        result.emplace(function());
+      } catch (...) {
+        error = std::current_exception();
+      }
+      const std::lock_guard lock(shared->mutex);
+      shared->result = std::move(result);
+      shared->error = std::move(error);
+      shared->is_over.notify_all();
+    }).detach();
+  }
   std::unique_lock lock(shared->mutex);
   shared->is_over.wait_for(lock, time, [&] { return shared->result.has_value() || shared->error != nullptr; });
   if (shared->error) std::rethrow_exception(std::exchange(shared->error, nullptr));
