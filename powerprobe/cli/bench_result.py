@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..gpus import remarks
 from ..interval import Interval, finite
 from ..percall import TOTAL, verdict
 from ..statistics import mean, outliers, paired, paired_net, trend
 from .bench_runs import Benched, Series
+from .gpus import merged
 from .result import SCHEMA, refusals_as_data
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def _command(command: Benched, baseline: Baseline | None) -> Record:
         "watts": _spread([_known(each["total"]["watts"]) for each in measured]),
         "channels": channels,
         "total": total,
+        "gpus": merged([each["gpus"] for each in measured]),
         "runs": [
             {
                 "exit_status": end.status,
@@ -135,6 +138,7 @@ def _doubts(record: Record) -> list[str]:
         found.append(f"outliers: {number} of {count} runs took far longer than the rest")
     if failed := sum(status != 0 for status in record["exit_statuses"]):
         found.append(f"failures: {failed} of {count} runs ended with a status that is not 0")
+    found += remarks(record["gpus"])
     against = record["against_first"]
     if against is not None and measured and math.isfinite(share):
         difference = abs(_known(against["joules"]["ratio"]["value"]) - 1.0)

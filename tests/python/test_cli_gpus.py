@@ -327,3 +327,12 @@ def test_what_happened_in_any_run_happened() -> None:
     assert (one["mismatch"], one["power_limit"]) == (-0.2, 700.0)
     assert merged([calm, of_run(throttled=None, unknown="hangs")])["gpu-0"]["throttled"] is None
     assert merged([of_run(throttled=None, unknown="hangs"), calm])["gpu-0"]["unknown"] == "hangs"
+
+
+def test_bench_warns_of_boards_that_were_throttled(tmp_path: Path, play: Play) -> None:
+    pytest.importorskip("pynvml")
+    pytest.importorskip("scipy")
+    bench = ["bench", "-r", "2", "--baseline", "0", "--export-json", "-", "--root", str(tmp_path), "sleep 0.1"]
+    result = json.loads(powerprobe(*bench, env=play(*boards())).stdout)
+    assert "1: gpu-0 was throttled: power cap (limit 700 W)" in result["warnings"]
+    assert set(result["commands"][0]["gpus"]["gpu-0"]) == STAT
