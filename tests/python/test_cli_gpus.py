@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from cli_machine import Machine, environment, powerprobe, recording
 from fake_nvml import GPU, Board, Energy, Process, Script, Throttle
@@ -216,9 +217,21 @@ def test_what_does_not_move_was_not_seen() -> None:
     assert "not seen" in shown(seen_table([Seen("gpu-0", None, None, None, None)]))
 
 
-def test_readings_are_put_back_to_where_they_were_made() -> None:
-    import numpy as np
+def test_a_look_that_saw_no_step_is_none() -> None:
+    edges = np.zeros(5, pp.EDGE_DTYPE)
+    edges["t_ns"] = np.array([10, 20, 30, 40, 50]) * MS
+    edges["joules"] = [0.0, 0.0, 1.0, 1.0, 2.0]
+    probe = SimpleNamespace(
+        channels=("gpu-0",),
+        info=lambda _: SimpleNamespace(gpu=0, reading=""),
+        view=lambda _: edges,
+        _readings_beside=lambda _: None,
+    )
+    told = seen(probe, "gpu-0")  # type: ignore[arg-type]
+    assert told == Seen("gpu-0", pytest.approx((0.02, 0.02, 0.02)), 1.0, None, None)
 
+
+def test_readings_are_put_back_to_where_they_were_made() -> None:
     times = np.array([0, 100, 200]) * MS
     shown_ = SimpleNamespace(path="nvml field 186, 0", window_ns=25 * MS, update_period_ns=100 * MS)
     kept = SimpleNamespace(path="nvmlDeviceGetSamples, 0", window_ns=24 * MS, update_period_ns=20 * MS)

@@ -536,7 +536,7 @@ def test_to_dict_goes_through_json(probe: pp.Probe) -> None:
     entry = json.loads(json.dumps(m.to_dict(), allow_nan=False))
     keys = {"joules", "lower", "upper", "watts", "provenance", "source"}
     assert entry.keys() == {
-        "seconds", "start_ns", "end_ns", "channels", "total", "unknown", "losses", "overhead", "refusals",
+        "seconds", "start_ns", "end_ns", "channels", "total", "unknown", "losses", "overhead", "gpus", "refusals",
     }  # fmt: skip
     assert entry["channels"].keys() == {"package-0", "core-0", "dram-0"}
     assert all(channel.keys() == keys for channel in [*entry["channels"].values(), entry["total"]])
