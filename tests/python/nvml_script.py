@@ -142,7 +142,7 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board; without arguments an H100 that takes 100 W, as its rows in docs/sources.md say."""
+    """A board; without arguments an H100 that takes 100 W all the time."""
 
     name: str = "NVIDIA H100 80GB HBM3"
     uuid: str = ""  # made up from the board's index when empty, and so is pci
