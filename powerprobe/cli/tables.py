@@ -98,17 +98,19 @@ def _rows(result: Record, depths: Mapping[str, int]) -> list[tuple[str, Record, 
     return rows
 
 
-def _source_text(label: str, record: Record, roots: Sequence[str]) -> str:
+def _source_text(label: str, record: Record, roots: Mapping[str, Record]) -> str:
+    """`roots`: the channels that the total is the sum of."""
     if label == "total":
         return f"{record['provenance']}, {' + '.join(roots)}"
     if label == "command":
-        return f"{record['provenance']}, {record['seconds']:.6f} s of CPU time, part of {' + '.join(roots)}"
+        models = [name for name, root in roots.items() if root["provenance"] == "estimated"]
+        return f"{record['provenance']}, {record['seconds']:.6f} s of CPU time, part of {' + '.join(models)}"
     return f"{record['provenance']}, {record['source']}"
 
 
 def _single(result: Record, depths: Mapping[str, int]) -> Table:
     table = grid("", ">joules", "bounds", ">watts", "source")
-    roots = [name for name, depth in depths.items() if depth == 0]
+    roots = {name: result["channels"][name] for name, depth in depths.items() if depth == 0}
     for label, record, _ in _rows(result, depths):
         style, mark = _marks(record)
         joules, bounds = _joules(record)
@@ -144,7 +146,7 @@ def _sources(result: Record, depths: Mapping[str, int]) -> list[Text]:
     """What stands in the last column of a single run: the table of repeats is wide enough without it."""
     if "runs" not in result:
         return []
-    roots = [name for name, depth in depths.items() if depth == 0]
+    roots = {name: result["channels"][name] for name, depth in depths.items() if depth == 0}
     labels: dict[str, list[str]] = {}
     for label, record, _ in _rows(result, depths):
         if label != "total":

@@ -170,7 +170,8 @@ board
 }
 
 TEST_CASE("a module that says 0 is none") {
-  const FakeLibrary fake(FAKE_NVML, "start_ns 1\nboard\n wave 1 1000000:0\n wave 2 1000000:0\n fields 191@0 186@0 185@0 191@1 186@1 186@2\n");
+  const FakeLibrary fake(FAKE_NVML,
+                         "start_ns 1\nboard\n wave 1 1000000:0\n wave 2 1000000:0\n fields 191@0 186@0 185@0 191@1 186@1 186@2\n");
   CHECK(names(find(fake)) == Names{"gpu-0-instant", "gpu-0-average", "gpu-0"});
 }
 
@@ -218,7 +219,8 @@ TEST_CASE("older fields, no fields, and no function but the power reading") {
 }
 
 TEST_CASE("a board without a counter is its instant reading, or the averaged one where that is all") {
-  const FakeLibrary fake(FAKE_NVML, "board\n energy off\n fields 185@0 186@0\nboard\n energy off\n fields 185@0\n power_usage off\n");
+  const FakeLibrary fake(FAKE_NVML,
+                         "board\n energy off\n fields 185@0 186@0\nboard\n energy off\n fields 185@0\n power_usage off\n");
   const Found found = find(fake);
   CHECK(names(found) == Names{"gpu-0", "gpu-0-average", "gpu-1"});
   CHECK(channel(found, "gpu-0").reading == "instant");
@@ -248,7 +250,8 @@ TEST_CASE("MIG instances are named, and the energy is said to be the whole board
   REQUIRE(found.sources.size() == 2);
   CHECK(channel(found, "gpu-0").instances == Names{"MIG-1", "MIG-2"});
   CHECK(channel(found, "gpu-0-average").instances == Names{"MIG-1", "MIG-2"});
-  CHECK(channel(found, "gpu-0").path == "nvml field 191, 00000000:17:00.0: the whole board, of which its 2 MIG instances are parts");
+  CHECK(channel(found, "gpu-0").path ==
+        "nvml field 191, 00000000:17:00.0: the whole board, of which its 2 MIG instances are parts");
   CHECK(channel(found, "gpu-1").instances.empty());
 }
 
@@ -279,7 +282,8 @@ TEST_CASE("a board that may not be used, is lost or needs a reset is refused alo
 }
 
 TEST_CASE("a board without any reading is refused, with its name") {
-  const FakeLibrary fake(FAKE_NVML, "board\n name Quadro K600\n pci 00000000:03:00.0\n energy off\n fields 1@0\n power_usage off\n");
+  const FakeLibrary fake(FAKE_NVML,
+                         "board\n name Quadro K600\n pci 00000000:03:00.0\n energy off\n fields 1@0\n power_usage off\n");
   const Found found = find(fake);
   CHECK(found.sources.empty());
   REQUIRE(found.refusals.size() == 1);
