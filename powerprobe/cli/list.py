@@ -71,7 +71,9 @@ def list_command(as_json: bool, sources: list[str] | None, root: str | None, mea
         notes.append(Text(f"\n {why_no_counter(found.refusals)}", "yellow"))
         notes.append(Text(" `powerprobe doctor` says what would help."))
     if boards and not seen:
-        notes.append(Text("\n What power readings are means of is as published; `powerprobe list --measure` looks.", "dim"))
+        notes.append(
+            Text("\n What power readings are means of is as published; `powerprobe list --measure` looks.", "dim")
+        )
     output.text(list_table(found.choices, tree.depths), *_of_gpus(boards, seen), *notes)
     return 0
 
