@@ -73,7 +73,7 @@ class Parts {
       NvmlBoard::Part instant = part("gpu", "instant", name_of("gpu", n, gpu_is_instant ? "" : "instant"), board_.instant,
                                      board_.sensors.instant, board_limit());
       if (board_.buffer) use_buffer(instant);
-      if (counter) counter->channel.guide = static_cast<int>(parts_.size());
+      if (counter && can_guide(instant, counter->channel)) counter->channel.guide = static_cast<int>(parts_.size());
       if (counter || wanted_(instant.channel)) parts_.push_back(std::move(instant));
     }
     if (board_.average) {
@@ -93,6 +93,12 @@ class Parts {
   }
 
  private:
+  // Whether power readings tell more of the way between two steps of the counter than a straight line. One reading a step does
+  // if it is about all of it; what a part-time sensor happened to see once a step was found to mislead more often than to help.
+  static bool can_guide(const NvmlBoard::Part& readings, const ChannelInfo& counter) {
+    return !readings.timing.is_part_time() || 2 * readings.channel.update_period_ns <= counter.update_period_ns;
+  }
+
   void add(NvmlBoard::Part part) {
     if (wanted_(part.channel)) parts_.push_back(std::move(part));
   }
