@@ -2,9 +2,12 @@
 // The probe, its marks and its views. Whatever waits does so without the GIL.
 #include "core/probe.hpp"
 
+#include <cerrno>
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
+#include <system_error>
 
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"
@@ -74,7 +77,13 @@ py::list between(const Probe& probe, const Mark& start, const Mark& end) {
       if (to.wraps > from.wraps) energy.flags |= kEdgeWrapped;
       if (to.dropped > from.dropped) energy.flags |= kEdgeDropped;
     }
-    result.append(py::make_tuple(reason(state), energy.joules, energy.lower, energy.upper, energy.flags));
+    std::string why = reason(state);
+    const ChannelStats stats = probe.channel_stats(i);
+    if (state != MarkState::kKnown && stats.health != ReadStatus::kOk && stats.error != 0) {
+      why += ": reading it " + std::string(stats.error == ETIMEDOUT ? "hangs" : "fails") + " (" +
+             std::generic_category().message(stats.error) + ")";
+    }
+    result.append(py::make_tuple(why, energy.joules, energy.lower, energy.upper, energy.flags));
   }
   return result;
 }

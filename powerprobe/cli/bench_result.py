@@ -16,6 +16,7 @@ from ..percall import TOTAL, verdict
 from ..statistics import mean, outliers, paired, paired_net, trend
 from .bench_runs import Benched, Series
 from .gpus import merged
+from .reasons import missing_boards
 from .result import SCHEMA, refusals_as_data
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def bench_result(series: Series, probe: Probe, margin: float | None, seed: int |
         "warnings": [
             *series.doubts,
             *_drift(series.baseline),
+            *missing_boards(probe.refusals),
             *(f"{i}: {each}" for i, record in enumerate(records, 1) for each in _doubts(record)),
         ],
         "refusals": refusals_as_data(probe.refusals),

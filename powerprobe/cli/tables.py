@@ -33,17 +33,21 @@ def grid(*columns: str) -> Table:
     return table
 
 
-def stat_tables(result: Record, depths: Mapping[str, int], warmup: int, why_estimated: str) -> list[Any]:
+def stat_tables(
+    result: Record, depths: Mapping[str, int], warmup: int, why_estimated: str, missing: Sequence[str]
+) -> list[Any]:
     """What `stat` prints.
 
     Args:
         depths: the channels in the order of their tree, with their depth in it.
         why_estimated: the sentence that says why an estimate stands in; used only where one does.
+        missing: sentences, what should have been measured and was not.
     """
     repeated = "runs" in result
     title = Text.assemble("\n Energy of '", (shlex.join(result["command"]), "bold"), "'", _runs(result, warmup), "\n")
     table = _repeated(result, depths) if repeated else _single(result, depths)
-    return [title, table, *_times(result), *_sources(result, depths), *_notes(result, depths, why_estimated), Text()]
+    notes = [*_notes(result, depths, why_estimated), *(Text(f"  {each}", "red") for each in missing)]
+    return [title, table, *_times(result), *_sources(result, depths), *notes, Text()]
 
 
 def list_table(choices: Sequence[Choice], depths: Mapping[str, int]) -> Table:

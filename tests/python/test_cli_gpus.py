@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cli_machine import Machine, environment, powerprobe, recording
-from fake_nvml import GPU, Board, Energy, Process, Script, Throttle
+from fake_nvml import GPU, GPU_IS_LOST, Board, Energy, Fault, Hang, Process, Script, Throttle
 from fake_nvml import environment as with_nvml
 from rich.console import Console
 from truth import MS, Load, counter, steady
@@ -306,6 +306,28 @@ def test_stat_says_that_a_board_was_throttled(tmp_path: Path, play: Play) -> Non
     assert set(result["gpus"]) == {"gpu-0", "gpu-1"}
     assert set(result["gpus"]["gpu-0"]) == set(result["runs"][0]["gpus"]["gpu-1"]) == STAT
     assert result["gpus"]["gpu-0"]["throttle_reasons"] == ["power cap"]
+
+
+def test_a_board_that_does_not_answer_is_said_to_be_missing_and_those_of_others_are_not(
+    tmp_path: Path, play: Play
+) -> None:
+    lost, of_others = Board(spans=[Fault(code=GPU_IS_LOST)]), Board(spans=[Fault(code=4)])
+    env = play(Board(), lost, of_others)
+    sentence = "GPU 1 is missing here: the GPU has fallen off the bus"
+    done = powerprobe("stat", "--root", tmp_path, "--", "true", env=env)
+    assert sentence in done.stderr and "GPU 2" not in done.stderr
+    assert "may not use the devices" not in done.stderr  # no reason why the processor has no counter
+    assert re.search(r"command .*part of cpu$", done.stderr, re.MULTILINE)
+    assert sentence in powerprobe("list", "--root", tmp_path, env=env).stdout
+    bench = ["bench", "-r", "2", "--baseline", "0", "--export-json", "-", "--root", str(tmp_path), "true"]
+    assert sentence in json.loads(powerprobe(*bench, env=env).stdout)["warnings"]
+
+
+def test_why_a_board_is_unknown_is_said(tmp_path: Path, play: Play) -> None:
+    env = play(Board(), Board(spans=[Hang(from_ms=600)]), Board(spans=[Fault(from_ms=600, code=GPU_IS_LOST)]))
+    done = powerprobe("stat", "--root", tmp_path, "--", "sleep", "1.5", env=env)
+    assert "gpu-1 is unknown: no edge came in time: reading it hangs (Connection timed out)" in done.stderr
+    assert "gpu-2 is unknown: the channel ended before: reading it fails (No such device)" in done.stderr
 
 
 def test_stat_without_boards_has_none(tmp_path: Path) -> None:
