@@ -171,9 +171,7 @@ def test_readings_are_the_watts_that_pynvml_is_told(nvml: Callable[[Fake], Nvml]
         (999, errno.EIO),
     ],
 )
-def test_a_board_that_cannot_be_opened_is_refused_alone(
-    nvml: Callable[[Fake], Nvml], code: int, error: int
-) -> None:
+def test_a_board_that_cannot_be_opened_is_refused_alone(nvml: Callable[[Fake], Nvml], code: int, error: int) -> None:
     fake = library(Script(boards=[Board(), Board(spans=[Fault(code=code)]), Board()]))
     other = nvml(fake)
     with pytest.raises(other.NVMLError) as raised:
@@ -328,13 +326,27 @@ def test_a_counter_that_was_reset_says_so_and_keeps_its_bounds() -> None:
     assert is_reset.any() and not is_reset.all()
 
 
+def test_a_probe_that_is_closed_right_behind_a_step_still_sees_the_next() -> None:
+    """Of a measurement that ends where a slow counter has just stepped, and is read behind the with block."""
+    fake = library(Script(boards=[Board(energy=Energy(period_us=100_000))] * 4))
+    found = discovery(fake)
+    for _ in range(5):
+        with pp.Probe(discovery=found) as probe:
+            poll_edges(probe, "gpu-3", 3)
+            with probe.measure() as m:
+                poll_edges(probe, "gpu-3", 1)
+        assert m.unknown == {}
+
+
 # ---- In company
 
 
 def test_one_measurement_has_boards_and_processors_on_one_clock() -> None:
     board = Board(waves=BUSY, energy=Energy(period_us=100_000))
     fake = library(Script(boards=[board]))
-    with pp.Probe(channels="*", discovery=discovery(fake), sources=pp.replay([steady(3), steady(1, "core-0")])) as probe:
+    with pp.Probe(
+        channels="*", discovery=discovery(fake), sources=pp.replay([steady(3), steady(1, "core-0")])
+    ) as probe:
         poll_edges(probe, "gpu-0", 3)
         with probe.measure() as m:
             time.sleep(0.35)
