@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The source nvml from end to end, over a fake library: the real pynvml is told the same, and probes live through what boards do."""
+"""The source nvml end to end over a fake library: the real pynvml is told the same, and probes live through what boards do."""
 
 from __future__ import annotations
 
