@@ -38,7 +38,7 @@ _LINGER_NS = (
     20_000_000  # how long after its begin a measurement asks for the counters' steps; a shorter one gets them all
 )
 _SETTLE = 1.0  # seconds: the longest wait for the counters' next steps, unless told otherwise
-_LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe that is closed
+_LAST_SETTLE = 0.15  # seconds: the longest wait for the last edges of a closed probe; GPUs step every 0.1 s
 _SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
 
 
@@ -169,7 +169,7 @@ class Probe:
             self.mode, self._period_ns = mode, period_ns
 
     def close(self) -> None:
-        """Waits for the last edges (0.1 s at most), then stops the samplers. Calling it again changes nothing."""
+        """Waits for the last edges (0.15 s at most), then stops the samplers. Calling it again changes nothing."""
         with self._lock:
             self._is_closed = True
             if self._is_open:
