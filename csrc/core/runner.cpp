@@ -58,6 +58,7 @@ void Runner::start() {
   }
   const std::lock_guard lock(mutex_);
   if (thread_) return;
+  end_watcher();  // of a thread that could not be replaced
   stop_.store(false, std::memory_order_relaxed);
   watch_over_.store(0, std::memory_order_relaxed);
   owner_pid_.store(::getpid(), std::memory_order_relaxed);
@@ -99,6 +100,7 @@ void Runner::stop() noexcept {
     return;
   }
   const std::lock_guard lock(mutex_);
+  end_watcher();
   if (!thread_) return;
   end_thread();
   for (Sampler* sampler : samplers_) sampler->settle();  // late
@@ -108,12 +110,7 @@ void Runner::stop() noexcept {
 void Runner::end_thread() noexcept {
   stop_.store(true, std::memory_order_seq_cst);  // ask, late
   wake();
-  if (watcher_) {  // it takes the mutex only if it is free
-    watch_over_.store(1, std::memory_order_release);
-    futex_wake(watch_over_);
-    watcher_->join();
-    watcher_.reset();
-  }
+  end_watcher();
   const std::int64_t deadline_ns = now_ns() + kStopNs;
   bool is_left = false;
   while (may_hang_ && !is_left && shift_->is_over.load(std::memory_order_acquire) == 0) {
@@ -128,6 +125,15 @@ void Runner::end_thread() noexcept {
     thread_->join();
   }
   thread_.reset();
+}
+
+// With mutex_ held, which the watcher takes only if it is free.
+void Runner::end_watcher() noexcept {
+  if (!watcher_) return;
+  watch_over_.store(1, std::memory_order_release);
+  futex_wake(watch_over_);
+  watcher_->join();
+  watcher_.reset();
 }
 
 void Runner::wake() noexcept {

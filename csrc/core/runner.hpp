@@ -69,6 +69,7 @@ class Runner {
   void run(std::shared_ptr<Shift> shift, std::vector<std::shared_ptr<Call>> calls) noexcept;
   void sleep_until(std::int64_t deadline, std::uint32_t seen) noexcept;
   void end_thread() noexcept;
+  void end_watcher() noexcept;
   void watch() noexcept;
   void replace_thread() noexcept;
   [[nodiscard]] std::int64_t thread_ns() const noexcept;

@@ -148,7 +148,6 @@ std::int64_t SlowPacer::due(Pace& pace, std::int64_t now_ns, bool hurry) noexcep
   while (begin_ns() < paid_ns && polled_ns_ < begin_ns()) {  // not paid for, and nobody has begun to look for it
     if (paid_ns == now_ns) break;
     pace.skipped.add();
-    pace.was_located = false;
     pace.passed_ns = expected_ns;
     expected_ns = cadence.next_ns(expected_ns + period_ns / 2);
   }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "core/runner.hpp"
 
+#include <dlfcn.h>
 #include <doctest/doctest.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <fstream>
+#include <climits>
 #include <filesystem>
+#include <fstream>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -23,6 +28,21 @@
 
 using namespace powerprobe;
 using namespace powerprobe::test;
+
+namespace {
+
+std::atomic<int> g_threads_left{INT_MAX};  // how many more this process may make
+
+}  // namespace
+
+// In front of the library's: std::thread comes here first.
+extern "C" __attribute__((visibility("default"))) int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                                                                     void* (*function)(void*), void* argument) noexcept {
+  static const auto create = reinterpret_cast<decltype(&::pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
+  if (g_threads_left.load() <= 0) return EAGAIN;
+  --g_threads_left;
+  return create(thread, attributes, function, argument);
+}
 
 namespace {
 
@@ -50,6 +70,8 @@ struct Board {
   std::shared_ptr<std::atomic<std::uint32_t>> hangs = std::make_shared<std::atomic<std::uint32_t>>(0);
   std::shared_ptr<std::atomic<int>> inside = std::make_shared<std::atomic<int>>(0);
   std::shared_ptr<std::atomic<bool>> met = std::make_shared<std::atomic<bool>>(false);  // two threads were inside at once
+  std::shared_ptr<std::atomic<int>> slow_ms = std::make_shared<std::atomic<int>>(0);  // how long a reading takes
+  std::shared_ptr<std::atomic<std::int64_t>> slowest_ns = std::make_shared<std::atomic<std::int64_t>>(0);
   std::shared_ptr<std::atomic<bool>> is_gone = std::make_shared<std::atomic<bool>>(false);  // the source was destroyed
 
   void hang() const { hangs->store(1); }
@@ -65,7 +87,10 @@ class BoardSource : public ScriptedSource {
   BoardSource(const std::string& name, const Board& board) : ScriptedSource({channel(name)}, board.script), board_(board) {
     board_.script->during_read = [board] {
       if (board.inside->fetch_add(1) != 0) board.met->store(true);
+      const std::int64_t begin_ns = now_ns();
+      if (board.slow_ms->load() > 0) ::usleep(static_cast<useconds_t>(board.slow_ms->load()) * 1'000);
       while (board.hangs->load() != 0) futex_wait(*board.hangs, 1, soon());
+      board.slowest_ns->store(std::max(board.slowest_ns->load(), now_ns() - begin_ns));
       board.inside->fetch_sub(1);
     };
   }
@@ -89,15 +114,16 @@ struct Boards {
   std::vector<Board> boards;
   std::unique_ptr<Probe> probe;
 
-  explicit Boards(std::size_t count = 3) : boards(count) {
+  explicit Boards(std::size_t count = 3, Mode mode = Mode::kPoll) : boards(count) {
     std::vector<std::unique_ptr<Source>> sources;
     for (std::size_t i = 0; i < count; ++i) {
       sources.push_back(std::make_unique<BoardSource>("gpu-" + std::to_string(i), boards[i]));
       boards[i].script->under_load(1);
     }
-    probe = std::make_unique<Probe>(std::move(sources), SamplerOptions{.mode = Mode::kPoll, .period_ns = kMs});
+    probe = std::make_unique<Probe>(std::move(sources), SamplerOptions{.mode = mode, .period_ns = kMs});
   }
   ~Boards() {
+    g_threads_left = INT_MAX;
     for (const Board& board : boards) board.let_go();
     probe.reset();
     for (const Board& board : boards) until([&] { return board.is_gone->load(); });  // nothing of it is left to a later test
@@ -112,6 +138,13 @@ struct Boards {
     until([&] { return boards[i].script->reads_so_far() >= wanted; });
   }
   [[nodiscard]] ChannelStats stats(std::size_t i) const { return probe->channel_stats(i); }
+  [[nodiscard]] std::int64_t cpu_ns(std::size_t i) const { return probe->sampler_stats(i).cpu_ns; }
+  // Of the thread, and of those before it.
+  [[nodiscard]] std::int64_t all_cpu_ns() const {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < boards.size(); ++i) sum += cpu_ns(i);
+    return sum;
+  }
 };
 
 }  // namespace
@@ -238,6 +271,10 @@ TEST_CASE("a probe that was stopped while a board hung can be started again, wit
   bench.boards[1].let_go();
   bench.until_read(1, 20);
   CHECK(bench.stats(1).health == ReadStatus::kOk);
+  until([] { return our_threads().size() == 2; });  // who was left behind does not go on as well
+  bench.hang(2);  // and this is noticed as it was before
+  bench.until_read(0, 300);
+  CHECK(bench.stats(2).health == ReadStatus::kRetry);
 }
 
 TEST_CASE("a board that hangs when it is opened is an error, and not for ever") {
@@ -303,4 +340,136 @@ TEST_CASE("in the child of a fork there is no such thread, whether or not one ha
   int status = 1;
   ::waitpid(child, &status, 0);
   CHECK(status == 0);
+}
+
+TEST_CASE("a reading that takes its time is waited for, also by stop") {
+  Boards bench;
+  bench.probe->start();
+  bench.probe->ask();
+  bench.until_read(1);
+  *bench.boards[1].slow_ms = 120;  // the watcher looks meanwhile
+  bench.until_read(1, 3);
+  const bool was_slow = *bench.boards[1].slowest_ns < 200 * kMs;  // else this machine was held up for as long as a board that hangs
+  CHECK((bench.stats(1).retries == 0 || !was_slow));
+  *bench.boards[1].slow_ms = 40;
+  bench.until_read(1);
+  *bench.boards[1].slowest_ns = 0;
+  until([&] { return *bench.boards[1].inside > 0; });
+  bench.probe->stop();
+  CHECK((*bench.boards[1].inside == 0 || *bench.boards[1].slowest_ns >= 90 * kMs));
+}
+
+TEST_CASE("several on one thread are read as often as they are to be, and not more often") {
+  Boards bench;
+  bench.probe->start();
+  const std::int64_t begin_ns = now_ns();
+  bench.probe->ask();
+  for (std::size_t i = 0; i < 3; ++i) bench.until_read(i, 50);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto polls = static_cast<std::int64_t>(bench.probe->sampler_stats(i).polls);
+    CHECK(polls <= (now_ns() - begin_ns) / kMs + 3);  // the first reading, one at once, and one a little before its time
+  }
+}
+
+TEST_CASE("of several on one thread none waits for the one that waits longest") {
+  Boards bench(3, Mode::kTrack);
+  bench.probe->start();
+  bench.probe->ask();
+  bench.until_read(2);
+  bench.boards[2].script->fail(0, ReadStatus::kGone, ENODEV);
+  until([&] { return bench.stats(2).health == ReadStatus::kGone; });
+  bench.until_read(0, 50);
+  CHECK(bench.stats(0).ended_ns == INT64_MAX);
+}
+
+TEST_CASE("CPU time goes on from where it was over threads that are left behind and over stops, and each has its part") {
+  Boards bench(3, Mode::kTrack);
+  bench.probe->start();
+  bench.probe->ask();
+  until([&] { return bench.cpu_ns(1) > 2 * kMs && bench.cpu_ns(2) > 2 * kMs; });
+  CHECK(bench.cpu_ns(0) > 0);
+  bench.hang(1);
+  std::int64_t all_ns = bench.all_cpu_ns();
+  until([&] { return bench.stats(1).health == ReadStatus::kRetry; });
+  CHECK(bench.all_cpu_ns() >= all_ns);
+  bench.hang(2);
+  all_ns = bench.all_cpu_ns();
+  bench.probe->stop();
+  CHECK(bench.all_cpu_ns() >= all_ns);
+  bench.boards[1].let_go();
+  bench.boards[2].let_go();
+  const std::int64_t of_one_ns = bench.cpu_ns(1);
+  bench.probe->start();
+  bench.until_read(1, 20);
+  CHECK(bench.cpu_ns(1) >= of_one_ns);
+  CHECK(bench.cpu_ns(0) > 0);
+}
+
+TEST_CASE("power readings that are watched are looked at in each of their periods, however long it is since the beginning") {
+  for (const auto& [first_ns, second_ns] : {std::pair{20 * kMs, kHour}, {kHour, 20 * kMs}}) {
+    const Board board;
+    board.script->readings.resize(2);
+    std::vector<ChannelInfo> channels(2, millijoules("gpu-0"));
+    for (ChannelInfo& channel : channels) channel.provenance = Provenance::kIntegrated;
+    channels[0].update_period_ns = first_ns;
+    channels[1].update_period_ns = second_ns;
+    Sampler sampler(std::make_unique<ScriptedSource>(channels, board.script), 0, {});
+    sampler.start();
+    sampler.watch(now_ns() - kHour);
+    sampler.ask_until(now_ns() + kMs);  // so that it notices
+    const std::uint64_t wanted = board.script->reads_so_far() + 30;
+    until([&] { return board.script->reads_so_far() >= wanted; });
+    sampler.unwatch();
+    sampler.stop();
+  }
+}
+
+TEST_CASE("where no thread can be had start says so, leaves none behind, and may be tried again") {
+  const auto before = our_threads();
+  Boards bench;
+  for (const bool was_started : {false, true}) {
+    for (const int threads : {0, 1}) {  // none at all, or none that watches
+      g_threads_left = threads;
+      try {
+        bench.probe->start();
+        FAIL("started");
+      } catch (const Error& error) {
+        CHECK(error.kind() == ErrorKind::kUnavailable);
+        CHECK(error.error() == EAGAIN);
+      }
+      CHECK(our_threads() == before);
+      g_threads_left = INT_MAX;
+    }
+    if (was_started) break;
+    bench.probe->start();
+    bench.probe->stop();
+  }
+  bench.probe->start();
+  bench.probe->ask();
+  bench.until_read(0);
+}
+
+TEST_CASE("where no thread can be had for one that was left behind, it is as after a stop") {
+  const auto before = our_threads();
+  Boards bench;
+  bench.probe->start();
+  bench.probe->ask();
+  bench.until_read(0);
+  const auto mark = bench.probe->mark(now_ns() + kHour);
+  g_threads_left = 0;
+  bench.hang(1);
+  REQUIRE(mark->wait_until(soon()));
+  CHECK(mark->slots()[0].state == MarkState::kUnsettled);
+  CHECK(bench.probe->mark(now_ns() + kHour)->is_done());
+  g_threads_left = INT_MAX;
+  SUBCASE("it can be started again") {
+    bench.probe->start();
+    bench.until_read(0, 20);
+  }
+  SUBCASE("it can be stopped") {
+    bench.probe->stop();
+    bench.boards[1].let_go();
+    until([&] { return our_threads() == before; });
+  }
+  SUBCASE("it can be destroyed") { bench.probe.reset(); }
 }

@@ -232,3 +232,243 @@ TEST_CASE("a counter that ended is not waited for") {
   simulation.run(kEnd);
   CHECK(static_cast<double>(simulation.sleeps - before) / static_cast<double>(simulation.counters[0].passed) < 4.0);
 }
+
+// What is decided after each single poll. Polls here take no time.
+namespace {
+
+struct Hand {
+  SlowPacer pacer;
+  std::vector<Sight> sights;
+
+  explicit Hand(const std::vector<ChannelInfo>& channels = {board(100 * kMilli)}, double budget = 0.1)
+      : pacer(channels, budget), sights(channels.size()) {}
+
+  // A poll in which the first counter was seen to have stepped, or not (gap_ns 0). Returns when the next is due.
+  std::int64_t poll(std::int64_t t_ns, std::int64_t gap_ns = 0, std::int64_t cpu_ns = 0) {
+    sights[0] = gap_ns > 0 ? Sight{.stepped = true, .t_ns = t_ns, .gap_ns = gap_ns} : Sight{};
+    return plan(t_ns, cpu_ns);
+  }
+  std::int64_t plan(std::int64_t t_ns, std::int64_t cpu_ns = 0) {
+    CHECK(pacer.polled(t_ns, t_ns, sights) == Pacing::kPlan);
+    return pacer.plan(t_ns, cpu_ns, false);
+  }
+  // Steps every 100 ms that are seen within a millisecond each, the last one at last_ns.
+  std::int64_t learn(std::int64_t last_ns = kSecond, int steps = 2, std::int64_t cpu_ns = 0) {
+    pacer.activate(last_ns - (steps - 1) * 100 * kMilli);
+    std::int64_t due_ns = 0;
+    for (int i = steps - 1; i >= 0; --i) due_ns = poll(last_ns - i * 100 * kMilli, kMilli, cpu_ns);
+    return due_ns;
+  }
+  [[nodiscard]] PaceStats stats() const { return pacer.stats(0); }
+};
+
+constexpr std::int64_t kHalf = kMilli / 2;
+// How long before an expected step a counter is looked at that was just found: as long as the search can have missed it by.
+constexpr std::int64_t kFirstReach = 5 * kMilli + kPause / 2;
+
+}  // namespace
+
+TEST_CASE("a step is tight within two pauses and two polls, of which one that is held up says little") {
+  ChannelInfo slower = board(100 * kMilli);
+  slower.least_pause_ns = 3 * kMilli;
+  SlowPacer pacer(std::vector{slower, board(100 * kMilli)}, kBudget);
+  CHECK(pacer.is_in_step());
+  CHECK(pacer.tight_ns() == 6 * kMilli);
+  const std::vector<Sight> sights(2);
+  (void)pacer.polled(kSecond, kSecond + 160 * kMicro, sights);
+  CHECK(pacer.tight_ns() == 6 * kMilli + 2 * 160 * kMicro);
+  (void)pacer.polled(2 * kSecond, 2 * kSecond + kSecond, sights);  // counts as four times as long as usual, of sixteen polls
+  CHECK(pacer.tight_ns() == 6 * kMilli + 2 * 190 * kMicro);
+}
+
+TEST_CASE("a period is learned of two steps, and the third is looked for where it is expected") {
+  Hand hand;
+  hand.pacer.activate(900 * kMilli);
+  CHECK(hand.poll(900 * kMilli, kMilli) == 905 * kMilli);
+  CHECK(hand.stats().period_ns == 0);
+  CHECK(hand.poll(905 * kMilli) == 910 * kMilli);
+  CHECK(hand.poll(kSecond, kMilli) == 1'100 * kMilli - kHalf - kFirstReach);
+  CHECK(hand.stats().period_ns == 100 * kMilli);
+  CHECK(hand.stats().guard_ns == kFirstReach);
+  CHECK(hand.stats().caught == 0);  // these two were found, not waited for
+  CHECK(hand.poll(1'100 * kMilli, kMilli) == 1'200 * kMilli - kHalf - kFirstReach);
+  CHECK(hand.stats().caught == 1);
+  CHECK(hand.poll(1'200 * kMilli, 10 * kMilli) > 0);  // somewhere near, but not tight
+  CHECK(hand.stats().caught == 1);
+  CHECK(hand.stats().late == 1);
+  CHECK(hand.stats().spread_ns > 0);
+}
+
+TEST_CASE("before anything is known a step that was missed is none that came late") {
+  Hand hand;
+  hand.pacer.activate(kSecond);
+  hand.poll(kSecond, 60 * kMilli);
+  hand.poll(1'100 * kMilli, 60 * kMilli);
+  CHECK(hand.stats().late == 0);
+  CHECK(hand.stats().caught == 0);
+}
+
+TEST_CASE("when it does not come where it is expected it is looked for, but no more as often as there") {
+  Hand hand;
+  const std::int64_t expected_ns = kSecond - kHalf + 100 * kMilli;
+  CHECK(hand.learn() == expected_ns - kFirstReach);
+  CHECK(hand.poll(expected_ns - kFirstReach) == expected_ns - kFirstReach + kPause);
+  CHECK(hand.poll(expected_ns + 50 * kMilli) == expected_ns + 51 * kMilli);
+  CHECK(hand.poll(expected_ns + 50 * kMilli + 1) == expected_ns + 55 * kMilli + 1);
+}
+
+TEST_CASE("a step that came late is looked for earlier the next time, up to half a period") {
+  Hand hand;
+  hand.learn();
+  std::int64_t t_ns = kSecond;
+  std::int64_t reach_ns = kFirstReach;
+  for (std::uint64_t late = 1; late <= 5; ++late) {
+    hand.poll(t_ns + 150 * kMilli, 60 * kMilli);
+    CHECK(hand.stats().late == late);
+    reach_ns = std::min(2 * reach_ns, 50 * kMilli) + kPause / 2;
+    CHECK(hand.stats().guard_ns == reach_ns);
+    // For each of them two that come as expected: so it is still known where it is.
+    for (int i = 2; i <= 3; ++i) hand.poll(t_ns + i * 100 * kMilli, kMilli);
+    t_ns += 300 * kMilli;
+    CHECK(hand.stats().period_ns == 100 * kMilli);
+  }
+}
+
+TEST_CASE("after four in a row that came late it is searched for, and what was needed before is forgotten") {
+  Hand hand;
+  hand.learn();
+  for (int i = 1; i <= 4; ++i) {
+    CHECK(hand.stats().period_ns == 100 * kMilli);
+    hand.poll(kSecond + i * 100 * kMilli + 50 * kMilli, 60 * kMilli);
+  }
+  CHECK(hand.stats().period_ns == 0);
+  CHECK(hand.stats().guard_ns > 20 * kMilli);
+  hand.learn(2 * kSecond);
+  CHECK(hand.stats().period_ns == 100 * kMilli);
+  CHECK(hand.stats().guard_ns == kFirstReach);
+  hand.poll(2'150 * kMilli, 60 * kMilli);  // one more that came late is only one again
+  CHECK(hand.stats().period_ns == 100 * kMilli);
+}
+
+TEST_CASE("a step is tight for a short period as well when a pause is no shorter") {
+  ChannelInfo info = board(20 * kMilli);
+  info.least_pause_ns = 2 * kMilli;
+  Hand hand({info});
+  hand.pacer.activate(kSecond);
+  for (int i = 0; i < 3; ++i) hand.poll(kSecond + i * 20 * kMilli, 4 * kMilli);
+  CHECK(hand.stats().caught == 1);
+  CHECK(hand.stats().late == 0);
+}
+
+TEST_CASE("where it is stays known for two seconds, and then is searched for at once") {
+  for (const auto& [pause_ns, is_known] : {std::pair{1'900 * kMilli, true}, {2'100 * kMilli, false}}) {
+    Hand hand;
+    hand.learn(kSecond, 5);
+    const std::int64_t again_ns = kSecond + pause_ns;
+    hand.pacer.activate(again_ns);
+    const std::int64_t due_ns = hand.poll(again_ns, pause_ns);  // it had moved
+    CHECK((due_ns == again_ns + 5 * kMilli) == !is_known);
+    CHECK(hand.stats().period_ns == 100 * kMilli);
+    hand.poll(again_ns + 63 * kMilli, kMilli);  // found, earlier than where it was
+    CHECK((hand.stats().guard_ns == kFirstReach) == !is_known);
+  }
+}
+
+TEST_CASE("what was not looked at in between does not count as one period") {
+  Hand hand;
+  hand.learn(kSecond, 3);
+  hand.pacer.activate(1'800 * kMilli);
+  hand.poll(1'850 * kMilli);
+  hand.poll(1'900 * kMilli, kMilli);
+  CHECK(hand.stats().period_ns == 100 * kMilli);
+}
+
+TEST_CASE("who begins to ask after a long time does not find a counter at rest") {
+  Hand hand;
+  hand.pacer.activate(10 * kSecond);
+  CHECK(hand.poll(10 * kSecond) == 10 * kSecond + 5 * kMilli);
+  CHECK(hand.poll(11 * kSecond) == 11 * kSecond + 5 * kMilli);
+  CHECK(hand.poll(11 * kSecond + 1) == 11 * kSecond + 1 + 50 * kMilli);
+}
+
+TEST_CASE("what is not used can be saved up for a second and overdrawn by one, and who is in a hurry does not ask for it") {
+  const std::int64_t start_ns = 10 * kSecond;
+  Hand saved;
+  saved.pacer.activate(start_ns);
+  CHECK(saved.poll(start_ns, 0, 150 * kMilli) == start_ns + 500 * kMilli);  // a tenth may be used: 1500 ms, less the second
+  CHECK(saved.pacer.hurry(start_ns) == start_ns + 5 * kMilli);
+  Hand overdrawn;
+  overdrawn.pacer.activate(start_ns);
+  CHECK(overdrawn.poll(start_ns, 0, 10 * kSecond) == start_ns + kSecond);
+  Hand resting;
+  resting.pacer.activate(start_ns - 2 * kSecond);
+  CHECK(resting.poll(start_ns, 0, 10 * kSecond) == start_ns + kSecond);
+}
+
+TEST_CASE("a step that is not paid for is let pass once, and its being seen late is not held against anybody") {
+  Hand hand({board(100 * kMilli), board(100 * kMilli, Provenance::kIntegrated)});
+  hand.learn();
+  hand.poll(1'001 * kMilli, 0, 113 * kMilli);  // overdrawn by 130 ms
+  CHECK(hand.stats().skipped == 1);
+  hand.poll(1'050 * kMilli, 0, 113 * kMilli);
+  hand.poll(1'080 * kMilli, 0, 113 * kMilli);
+  CHECK(hand.stats().skipped == 1);
+  CHECK(hand.poll(1'150 * kMilli, 70 * kMilli, 113 * kMilli) == 1'200 * kMilli - kHalf - kFirstReach);
+  CHECK(hand.stats().late == 0);
+  CHECK(hand.stats().guard_ns == kFirstReach);
+}
+
+TEST_CASE("who is in a hurry when the look is due already lets nothing pass") {
+  Hand hand;
+  const std::int64_t due_ns = hand.learn();
+  CHECK(hand.pacer.hurry(due_ns + 2 * kMilli) <= due_ns + 2 * kMilli);
+  CHECK(hand.stats().skipped == 0);
+}
+
+TEST_CASE("only a stamp that says more than the polls did makes one look after the step do") {
+  struct Case {
+    std::int64_t t_ns, gap_ns;
+    bool is_stamped;
+  };
+  // The poll at 1000 ms, after one at 990 ms, saw a step that came by t_ns.
+  for (const Case& each : {Case{kSecond - 4 * kMilli, kMilli, true},             // well within the two polls
+                           Case{kSecond - 4 * kMilli, 7 * kMilli, false},        // not known to have come after the first
+                           Case{kSecond - kMilli / 4, kMilli / 2, false}}) {     // as the poll saw it
+    CAPTURE(each.t_ns);
+    CAPTURE(each.gap_ns);
+    Hand hand;
+    hand.pacer.activate(900 * kMilli);
+    hand.sights[0] = {.stepped = true, .t_ns = each.t_ns - 100 * kMilli, .gap_ns = each.gap_ns};
+    hand.plan(900 * kMilli);
+    hand.poll(990 * kMilli);
+    hand.sights[0] = {.stepped = true, .t_ns = each.t_ns, .gap_ns = each.gap_ns};
+    const std::int64_t due_ns = hand.plan(kSecond);
+    const std::int64_t place_ns = each.t_ns - each.gap_ns / 2 + 100 * kMilli;
+    CHECK(due_ns == (each.is_stamped ? place_ns + kPause : place_ns - kFirstReach));
+  }
+}
+
+TEST_CASE("the next poll is that of the channel that wants it first, no sooner than the longest pause, of those that have not ended") {
+  const std::int64_t start_ns = kSecond;
+  Hand both({board(100 * kMilli), board(0, Provenance::kIntegrated)});
+  both.pacer.activate(start_ns);
+  CHECK(both.poll(start_ns) == start_ns + 5 * kMilli);
+  both.sights[0].ended = true;
+  CHECK(both.plan(start_ns + 5 * kMilli) == start_ns + 55 * kMilli);  // half of the longest period that is known
+  both.sights[0].ended = false;
+  CHECK(both.plan(start_ns + 55 * kMilli) == start_ns + 105 * kMilli);
+  both.sights[1].ended = true;
+  CHECK(both.plan(start_ns + 105 * kMilli) == start_ns + 1'105 * kMilli);
+  ChannelInfo patient = board(100 * kMilli);
+  patient.least_pause_ns = 10 * kMilli;
+  Hand rarely({patient});
+  rarely.pacer.activate(start_ns);
+  CHECK(rarely.poll(start_ns) == start_ns + 10 * kMilli);
+}
+
+TEST_CASE("a power reading has no steps to be waited for, whatever is seen of it") {
+  Hand hand({board(100 * kMilli, Provenance::kIntegrated)});
+  hand.pacer.activate(kSecond);
+  for (int i = 0; i < 10; ++i) CHECK(hand.poll(kSecond + i * 5 * kMilli, 5 * kMilli) == kSecond + i * 5 * kMilli + 50 * kMilli);
+  CHECK(hand.stats().caught == 0);
+}
