@@ -203,7 +203,8 @@ class Probe:
     def set_mode(self, mode: str, period_ns: int) -> None: ...
     def mark(self, t_ns: int | None = None) -> Mark: ...  # None: now; the stamp is taken first
     def between(self, start: Mark, end: Mark, channels: Sequence[int]) -> list[tuple[str, float, float, float, int]]:
-        """For each of these channels (state, joules, lower, upper, flags); state "" is good, else why the rest is NaN. upper may be inf.
+        """For each of these channels (state, joules, lower, upper, flags); state "" is good, else why the rest is NaN. upper may
+        be inf.
 
         Both marks must be done for them. Takes no time that depends on the interval.
         """
