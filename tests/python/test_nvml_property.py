@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ def with_counter(draw: st.DrawFn) -> Board:
     return Board(
         compute_capability=draw(st.sampled_from([(7, 0), (7, 5), (8, 0), (8, 6), (9, 0), (12, 0)])),
         waves={GPU: draw(waves())},
-        energy=updates(draw, Energy, period_us, first_mj=draw(st.integers(0, 2**50))),
+        energy=updates(draw, Energy, period_us, first_mj=draw(st.integers(0, 2**42))),
         instant=updates(
             draw, Updates, draw(st.integers(20_000, 100_000)), window_us=draw(st.integers(10_000, 100_000))
         ),
@@ -99,8 +98,8 @@ few = settings(
 
 
 @pytest.fixture(scope="module")
-def fake() -> Iterator[Fake]:
-    yield library(Script())
+def fake() -> Fake:
+    return library(Script())
 
 
 @few
