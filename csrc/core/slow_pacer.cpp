@@ -151,7 +151,7 @@ std::int64_t SlowPacer::due(Pace& pace, std::int64_t now_ns, bool hurry) noexcep
     pace.passed_ns = expected_ns;
     expected_ns = cadence.next_ns(expected_ns + period_ns / 2);
   }
-  return begin_ns() > now_ns ? begin_ns() : polled_ns_ + pause_ns_;
+  return begin_ns();
 }
 
 PaceStats SlowPacer::stats(std::size_t channel) const noexcept {

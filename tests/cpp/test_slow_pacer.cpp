@@ -369,9 +369,13 @@ TEST_CASE("where it is stays known for two seconds, and then is searched for at 
     const std::int64_t due_ns = hand.poll(again_ns, pause_ns);  // it had moved
     CHECK((due_ns == again_ns + 5 * kMilli) == !is_known);
     CHECK(hand.stats().period_ns == 100 * kMilli);
-    hand.poll(again_ns + 63 * kMilli, kMilli);  // found, earlier than where it was
+    hand.poll(again_ns + 163 * kMilli, kMilli);  // found, earlier than where it was
     CHECK((hand.stats().guard_ns == kFirstReach) == !is_known);
   }
+  Hand lost;
+  lost.learn(kSecond, 5);
+  lost.pacer.activate(4 * kSecond);
+  CHECK(lost.poll(4 * kSecond, 60 * kMilli) == 4 * kSecond + 5 * kMilli);  // also when it just moved
 }
 
 TEST_CASE("what was not looked at in between does not count as one period") {
@@ -400,6 +404,7 @@ TEST_CASE("what is not used can be saved up for a second and overdrawn by one, a
   Hand overdrawn;
   overdrawn.pacer.activate(start_ns);
   CHECK(overdrawn.poll(start_ns, 0, 10 * kSecond) == start_ns + kSecond);
+  CHECK(overdrawn.poll(start_ns + kSecond / 2, 0, 10 * kSecond) == start_ns + kSecond);
   Hand resting;
   resting.pacer.activate(start_ns - 2 * kSecond);
   CHECK(resting.poll(start_ns, 0, 10 * kSecond) == start_ns + kSecond);
