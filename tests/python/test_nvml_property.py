@@ -107,6 +107,7 @@ def fake() -> Fake:
 def test_the_truth_lies_within_the_bounds(fake: Fake, scripts: list[Board], seed: int) -> None:
     fake.play(Script(boards=scripts))
     chance = random.Random(seed)
+    agreed: list[str] = []
     with probe_on(fake) as probe:
         begin_ns = pp.now_ns()
         time.sleep(SECONDS)
@@ -133,7 +134,12 @@ def test_the_truth_lies_within_the_bounds(fake: Fake, scripts: list[Board], seed
             whole = probe.energy(int(edges[0]), int(edges[-1]), name)
             assert parts.lower.sum() <= whole.joules + 1e-6
             assert whole.joules <= parts.upper.sum() + 1e-6
-            np.testing.assert_allclose(parts.joules.sum(), whole.joules, rtol=1e-6, err_msg=name)
+            # Where an estimate runs into its bounds (a guide that says that all was used within a moment) sums need not agree.
+            is_held = (parts.joules > 0.0) & ((parts.joules <= parts.lower) | (parts.joules >= parts.upper))
+            if not is_held.any() and whole.lower < whole.joules < whole.upper:
+                np.testing.assert_allclose(parts.joules.sum(), whole.joules, rtol=1e-9, atol=1e-9, err_msg=name)
+                agreed.append(name)
+    assert agreed
 
 
 def test_a_load_in_step_with_a_part_time_sensor_is_what_no_bounds_promise() -> None:
