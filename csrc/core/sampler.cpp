@@ -283,7 +283,7 @@ std::int64_t Sampler::poll(std::int64_t begin_ns, bool late, std::int64_t tight_
 }
 
 void Sampler::take_all(std::int64_t begin_ns, std::int64_t end_ns, bool late, std::int64_t tight_ns) noexcept {
-  std::fill(sights_.begin(), sights_.end(), Sight{});
+  for (Sight& sight : sights_) sight = {};
   take(begin_ns, end_ns, late, tight_ns);
   while (call_->has_more()) {
     call_->read_more();
