@@ -79,18 +79,20 @@ def main() -> int:
         "rows": [dataclasses.asdict(row) for row in rows],
         "not_here": [dataclasses.asdict(each) for each in missing],
     }
-    for file, text in (
-        (arguments.json, json.dumps(everything, indent=1, allow_nan=False)),
-        (arguments.markdown, table),
-    ):
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text + "\n")
+    write(everything, table, arguments.json, arguments.markdown)
     if arguments.plot:
         from . import plot  # matplotlib is needed for nothing else
 
         plot.draw(rows, facts, arguments.plot)
     return 1 if failed else 0
+
+
+def write(everything: dict[str, object], table: str, as_json: Path | None, as_markdown: Path | None) -> None:
+    """Into the files that were asked for."""
+    for file, text in ((as_json, json.dumps(everything, indent=1, allow_nan=False)), (as_markdown, table)):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text + "\n")
 
 
 def markdown(facts: dict[str, object], rows: list[Row], missing: list[NotHere]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import random
 import sys
 import threading
@@ -30,7 +29,7 @@ from powerprobe.gpus import facts
 from powerprobe.windows import Window
 
 from . import machine
-from .__main__ import SCHEMA, markdown
+from .__main__ import SCHEMA, markdown, write
 from .fake_gpu import GOALS, LENGTHS_MS
 from .measure import Goal, NotHere, Row, figure
 
@@ -75,13 +74,7 @@ def main() -> int:
         "rows": [dataclasses.asdict(row) for row in rows],
         "not_here": [dataclasses.asdict(each) for each in missing],
     }
-    for file, text in (
-        (arguments.json, json.dumps(everything, indent=1, allow_nan=False)),
-        (arguments.markdown, table),
-    ):
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text + "\n")
+    write(everything, table, arguments.json, arguments.markdown)
     return 0
 
 

@@ -449,6 +449,19 @@ TEST_CASE("where no thread can be had start says so, leaves none behind, and may
   bench.until_read(0);
 }
 
+TEST_CASE("where no thread can be had to open a board, that is the error") {
+  g_threads_left = 0;
+  try {
+    const Boards bench(1);
+    FAIL("opened");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kUnavailable);
+    CHECK(error.error() == EAGAIN);
+    CHECK_FALSE(error.remedy().empty());
+  }
+  g_threads_left = INT_MAX;
+}
+
 TEST_CASE("where no thread can be had for one that was left behind, it is as after a stop") {
   const auto before = our_threads();
   Boards bench;
