@@ -402,6 +402,9 @@ TEST_CASE("the quantum is the counter's own step, and one count more where it is
   channel.low_watts = 1.0;
   channel.high_watts = 2.0;
   CHECK(EnergyModel::of(channel).estimated());
+  CHECK(EnergyModel::of(channel).low_watts == 1.0);
+  CHECK(EnergyModel::of(channel).high_watts == 2.0);
+  CHECK_FALSE(EnergyModel{.low_watts = 1.0}.estimated());
   CHECK(EnergyModel::of(channel).max_watts == 0.0);
   channel.max_watts = 300.0;
   CHECK(EnergyModel::of(channel).max_watts == 300.0);
@@ -412,7 +415,6 @@ TEST_CASE("the quantum is the counter's own step, and one count more where it is
   CHECK(EnergyModel::of(channel).blind_joules == 3.0);
   CHECK(EnergyModel::of(channel).period_ns == 4);
 }
-
 TEST_CASE("one instant: the same as the reference, for every kind of steps") {
   std::mt19937_64 random(1);
   for (const Steps steps : {Steps::kEven, Steps::kUneven, Steps::kPauses}) {
@@ -678,6 +680,18 @@ TEST_CASE("beyond the newest edge only the power limit bounds, and the estimate 
   CHECK(after.lower == 5.0);
   const std::vector<Edge> single{edge(1'000'000, 0.0, 0)};
   CHECK(point_beyond(single, model, 2'000'000).joules == 0.0);
+  CHECK(point_beyond(edges, model, 3'000'000).lower == 2.0);  // all of it was counted by then
+}
+
+TEST_CASE("beyond the newest edge the power of the last eight steps is taken to go on, as far as they are of one segment") {
+  std::vector<Edge> edges{edge(0, 0.0, 0)};
+  for (const double joules : {10.0, 10.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0}) {
+    edges.push_back(edge(edges.back().t_ns + 1'000'000, edges.back().joules + joules, 0));
+  }
+  const double last = edges.back().joules;
+  CHECK(point_beyond(edges, {}, edges.back().t_ns + 1'000'000).joules == doctest::Approx(last + 9.0 / 8.0));
+  for (std::size_t i = 5; i < edges.size(); ++i) edges[i].segment = 1;
+  CHECK(point_beyond(edges, {}, edges.back().t_ns + 1'000'000).joules == doctest::Approx(last + 1.0));
 }
 
 // 1 J a microsecond for a quarter of the time, then nothing: the counter steps each microsecond, the guide four times as often.
