@@ -171,8 +171,8 @@ class Mark:
 
     @property
     def t_ns(self) -> int: ...
-    def is_done(self) -> bool: ...
-    def wait(self, timeout: float) -> bool: ...  # seconds; without the GIL
+    def is_done(self, channels: Sequence[int]) -> bool: ...
+    def wait(self, timeout: float, channels: Sequence[int]) -> bool: ...  # seconds, for these; without the GIL
 
 @final
 class Probe:
@@ -202,10 +202,11 @@ class Probe:
     def wait_in_step(self, timeout: float) -> None: ...
     def set_mode(self, mode: str, period_ns: int) -> None: ...
     def mark(self, t_ns: int | None = None) -> Mark: ...  # None: now; the stamp is taken first
-    def between(self, start: Mark, end: Mark) -> list[tuple[str, float, float, float, int]]:
-        """For each channel (state, joules, lower, upper, flags); state "" is good, else why the rest is NaN. upper may be inf.
+    def between(self, start: Mark, end: Mark, channels: Sequence[int]) -> list[tuple[str, float, float, float, int]]:
+        """For each of these channels (state, joules, lower, upper, flags); state "" is good, else why the rest is NaN. upper may
+        be inf.
 
-        Both marks must be done. Takes no time that depends on the interval.
+        Both marks must be done for them. Takes no time that depends on the interval.
         """
     def energies(
         self, channel: int, starts_ns: npt.NDArray[np.int64], ends_ns: npt.NDArray[np.int64], unsettled: bool = False

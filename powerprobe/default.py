@@ -58,6 +58,9 @@ def shared_probe(
 
 
 def _probe_with(key: _Key, found: Discovery, chosen: Sequence[str]) -> Probe:
+    probe = _probes.get((key, tuple(chosen)))
+    if probe is not None:
+        return probe
     names = _names_of(found, chosen)
     probe = _probes.get((key, names))
     if probe is None:

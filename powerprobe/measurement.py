@@ -553,13 +553,23 @@ class Measurement(PerItem):
         return sum(by_channel[name] for name in self._tree.roots)
 
     def _is_settled(self) -> bool:
-        return self._end is None or (self._start.is_done() and self._end.is_done())
+        return self._end is None or self._probe._are_done((self._start, self._end), self._needed())
+
+    def _needed(self) -> list[str]:
+        """The channels that are waited for: its own, and the power readings that counters of boards are compared with."""
+        return [*self.channels, *self._compared().values()]
+
+    def _compared(self) -> dict[str, str]:
+        if self._boards is None or self._end is None or self.seconds < _COMPARABLE:
+            return {}
+        beside = {name: self._probe._readings_beside(name) for name in self.channels}
+        return {name: readings for name, readings in beside.items() if readings is not None}
 
     def _settled(self) -> _Values:
         _ = self.end_ns
         if self._values is None:  # two threads that come here at once find the same values
             if self._end is not None and not self._is_settled():
-                self._probe._wait_for([self._start, self._end], _SETTLE)
+                self._probe._wait_for((self._start, self._end), _SETTLE, self._needed())
             self._values = self._evaluated()
         return self._values
 
@@ -574,16 +584,15 @@ class Measurement(PerItem):
             values.flags[name] = flags
             if reason:
                 values.unknown[name] = reason
-        if self._boards is not None and self._end is not None and self.seconds >= _COMPARABLE:
-            self._compare(answers, values.mismatches)
+        self._compare(answers, values.mismatches)
         return values
 
     def _compare(self, answers: dict[str, tuple[str, float, float, float, int]], mismatches: dict[str, float]) -> None:
         """Counters of boards with the power readings beside them."""
+        if not (pairs := self._compared()):
+            return
         from .gpus import mismatch
 
-        beside = {name: self._probe._readings_beside(name) for name in self.channels}
-        pairs = {name: readings for name, readings in beside.items() if readings is not None}
         assert self._end is not None
         others = self._probe._between(pairs.values(), self._start, self._end)
         for name, readings in pairs.items():

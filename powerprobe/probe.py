@@ -38,7 +38,7 @@ _LINGER_NS = (
     20_000_000  # how long after its begin a measurement asks for the counters' steps; a shorter one gets them all
 )
 _SETTLE = 1.0  # seconds: the longest wait for the counters' next steps, unless told otherwise
-_LAST_SETTLE = 0.1  # seconds: the longest wait for the last edges of a probe that is closed
+_LAST_SETTLE = 0.15  # seconds: the longest wait for the last edges of a closed probe; GPUs step every 0.1 s
 _SLICE = 0.05  # seconds: how long a wait may keep Python from seeing ctrl-C
 
 
@@ -169,13 +169,13 @@ class Probe:
             self.mode, self._period_ns = mode, period_ns
 
     def close(self) -> None:
-        """Waits for the last edges (0.1 s at most), then stops the samplers. Calling it again changes nothing."""
+        """Waits for the last edges (0.15 s at most), then stops the samplers. Calling it again changes nothing."""
         with self._lock:
             self._is_closed = True
             if self._is_open:
                 self._is_open = False
                 try:
-                    self._native.mark().wait(_LAST_SETTLE)
+                    self._native.mark().wait(_LAST_SETTLE, range(len(self._native.channels)))
                 finally:
                     self._native.stop()
 
@@ -345,12 +345,8 @@ class Probe:
             raise OutOfRange(f"ends_ns: an interval ends {(latest_ns - now) * 1e-6:.3f} ms in the future")
         if not late or seconds == 0.0 or not self._native.running:
             return
-        mark = self._native.mark(latest_ns)
-        deadline_ns = now + seconds * 1e9
-        is_over = False
-        while late and not is_over:  # a mark waits for all channels; those asked about may be there sooner
-            is_over = _wait(mark, min(_SLICE, seconds)) or _core.now_ns() >= deadline_ns
-            late = [place for place in late if latest_ns > self._known_until(place)]
+        _wait(self._native.mark(latest_ns), seconds, late)
+        late = [place for place in late if latest_ns > self._known_until(place)]
         for name, place in self._index.items():
             if place in late and self._native.running and self._native.channel_stats(place)["ended_ns"] is None:
                 raise SettleTimeout(
@@ -384,18 +380,25 @@ class Probe:
     def _mark(self) -> _core.Mark:
         return self._native.mark()
 
-    def _wait_for(self, marks: Iterable[_core.Mark], seconds: float) -> None:
+    def _are_done(self, marks: Iterable[_core.Mark], channels: Iterable[str]) -> bool:
+        places = [self._places[name] for name in channels]
+        return all(mark.is_done(places) for mark in marks)
+
+    def _wait_for(self, marks: Iterable[_core.Mark], seconds: float, channels: Iterable[str]) -> None:
+        """For these channels only: others may step much more rarely."""
         deadline_ns = _core.now_ns() + seconds * 1e9
+        places = [self._places[name] for name in channels]
         _ = self._native.running  # raises in the child of a fork, where nobody would fill them in
         for mark in marks:
-            if not _wait(mark, (deadline_ns - _core.now_ns()) * 1e-9):
+            if not _wait(mark, (deadline_ns - _core.now_ns()) * 1e-9, places):
                 raise SettleTimeout(f"the counters did not step in the {seconds:g} s after the end of the interval")
 
     def _between(
         self, channels: Iterable[str], start: _core.Mark, end: _core.Mark
     ) -> dict[str, tuple[str, float, float, float, int]]:
-        answers = self._native.between(start, end)
-        return {name: answers[self._places[name]] for name in channels}
+        names = list(channels)
+        answers = self._native.between(start, end, [self._places[name] for name in names])
+        return dict(zip(names, answers, strict=True))
 
     def _readings_beside(self, channel: str) -> str | None:
         """The power readings of the same board beside its counter, whether they were asked for or not."""
@@ -431,10 +434,10 @@ class Probe:
         return Regions(self._tree, self.channels, names, records, energies, flags)
 
 
-def _wait(mark: _core.Mark, seconds: float) -> bool:
-    """In slices, between which Python sees ctrl-C. False: it was not done in time."""
+def _wait(mark: _core.Mark, seconds: float, places: Sequence[int]) -> bool:
+    """For these channels, in slices, between which Python sees ctrl-C. False: they were not done in time."""
     deadline_ns = _core.now_ns() + seconds * 1e9
-    while not mark.wait(min(_SLICE, max(0.0, (deadline_ns - _core.now_ns()) * 1e-9))):
+    while not mark.wait(min(_SLICE, max(0.0, (deadline_ns - _core.now_ns()) * 1e-9)), places):
         if _core.now_ns() >= deadline_ns:
             return False
     return True

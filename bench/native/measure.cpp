@@ -74,7 +74,7 @@ class Measurement {
 
  private:
   std::shared_ptr<const powerprobe::Mark> mark() {
-    auto mark = std::make_shared<powerprobe::Mark>(powerprobe::now_ns(), 1, 1);
+    auto mark = std::make_shared<powerprobe::Mark>(powerprobe::now_ns(), 1);
     sampler_.add(mark);
     return mark;
   }

@@ -15,8 +15,8 @@ namespace bench {
 
 using namespace powerprobe;
 
-// One round: CPU time of a call that brings what a board is asked for, in turn of all boards. The library is named by the environment
-// (POWERPROBE_BENCH_NVML), because benchmarks have no arguments.
+// One round: CPU time of a call that brings what a board is asked for, in turn of all boards. The library is named by the
+// environment (POWERPROBE_BENCH_NVML), because benchmarks have no arguments.
 int nvml_calls(int rounds) {
   constexpr int kCalls = 4'000;
   Roots roots;

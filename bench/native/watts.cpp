@@ -41,7 +41,7 @@ powerprobe::Point point(powerprobe::Sampler& sampler, std::size_t channels) {
   const std::int64_t now = powerprobe::now_ns();
   sampler.ask_until(now + kAskNs);
   sampler.wait_in_step(now + kAskNs);
-  const auto mark = std::make_shared<powerprobe::Mark>(powerprobe::now_ns(), channels, 1);
+  const auto mark = std::make_shared<powerprobe::Mark>(powerprobe::now_ns(), channels);
   sampler.add(mark);
   if (!mark->wait_until(now + kSecond) || mark->slots().front().state != powerprobe::MarkState::kKnown) {
     throw std::runtime_error("the counter did not move for a second");

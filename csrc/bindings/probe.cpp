@@ -2,9 +2,14 @@
 // The probe, its marks and its views. Whatever waits does so without the GIL.
 #include "core/probe.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
 
 #include "bindings/arrays.hpp"
 #include "bindings/gil.hpp"
@@ -58,13 +63,20 @@ void check_channel(const Probe& probe, std::size_t channel) {
   if (channel >= probe.channels().size()) throw py::index_error("no such channel");
 }
 
-py::list between(const Probe& probe, const Mark& start, const Mark& end) {
-  if (!start.is_done() || !end.is_done()) {
-    throw Error(ErrorKind::kTimeout, "the edges around this interval have not come yet");
+void check_channels(const Mark& mark, const std::vector<std::size_t>& channels) {
+  for (const std::size_t channel : channels) {
+    if (channel >= mark.channels()) throw py::index_error("no such channel");
   }
+}
+
+py::list between(const Probe& probe, const Mark& start, const Mark& end, const std::vector<std::size_t>& channels) {
   py::list result;
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-  for (std::size_t i = 0; i < probe.channels().size(); ++i) {
+  for (const std::size_t i : channels) {
+    check_channel(probe, i);
+    if (!start.is_done(i) || !end.is_done(i)) {
+      throw Error(ErrorKind::kTimeout, probe.channels()[i].name + ": the edges around this interval have not come yet");
+    }
     const Mark::Slot& from = start.slots().at(i);
     const Mark::Slot& to = end.slots().at(i);
     const MarkState state = from.state != MarkState::kKnown ? from.state : to.state;
@@ -74,7 +86,13 @@ py::list between(const Probe& probe, const Mark& start, const Mark& end) {
       if (to.wraps > from.wraps) energy.flags |= kEdgeWrapped;
       if (to.dropped > from.dropped) energy.flags |= kEdgeDropped;
     }
-    result.append(py::make_tuple(reason(state), energy.joules, energy.lower, energy.upper, energy.flags));
+    std::string why = reason(state);
+    const ChannelStats stats = probe.channel_stats(i);
+    if (state != MarkState::kKnown && stats.health != ReadStatus::kOk && stats.error != 0) {
+      why += ": reading it " + std::string(stats.error == ETIMEDOUT ? "hangs" : "fails") + " (" +
+             std::generic_category().message(stats.error) + ")";
+    }
+    result.append(py::make_tuple(why, energy.joules, energy.lower, energy.upper, energy.flags));
   }
   return result;
 }
@@ -219,12 +237,16 @@ void bind_probe(py::module_& m) {
 
   py::class_<Mark, std::shared_ptr<Mark>>(m, "Mark")
       .def_property_readonly("t_ns", &Mark::t_ns)
-      .def("is_done", &Mark::is_done)
-      .def("wait", [](const Mark& mark, double timeout) {
+      .def("is_done", [](const Mark& mark, const std::vector<std::size_t>& channels) {
+        check_channels(mark, channels);
+        return std::all_of(channels.begin(), channels.end(), [&](std::size_t channel) { return mark.is_done(channel); });
+      }, py::arg("channels"))
+      .def("wait", [](const Mark& mark, double timeout, const std::vector<std::size_t>& channels) {
+        check_channels(mark, channels);
         const std::int64_t deadline = deadline_after(timeout);
         const WithoutGil unlocked;
-        return mark.wait_until(deadline);
-      }, py::arg("timeout"));
+        return mark.wait_until(deadline, channels);
+      }, py::arg("timeout"), py::arg("channels"));
 
   py::class_<Probe>(m, "Probe")
       .def(py::init(&make_probe), py::arg("sources"), py::arg("mode"), py::arg("period_ns"), py::arg("capacity"),
@@ -253,7 +275,7 @@ void bind_probe(py::module_& m) {
       .def("mark", [](Probe& probe, std::optional<std::int64_t> t_ns) {
         return std::const_pointer_cast<Mark>(probe.mark(t_ns ? *t_ns : now_ns()));
       }, py::arg("t_ns") = py::none())
-      .def("between", &between, py::arg("start"), py::arg("end"))
+      .def("between", &between, py::arg("start"), py::arg("end"), py::arg("channels"))
       .def("energy_until", [](const Probe& probe, std::size_t channel, const Mark& start, std::int64_t end_ns) {
         check_channel(probe, channel);
         const Energy energy = probe.energy_until(channel, start, end_ns);

@@ -3,11 +3,15 @@
 
 namespace powerprobe {
 
-// As far back as the middle of the gap, but not beyond the edge before.
+// As far back as the middle of the gap, but not beyond the edge before; of the first reading, within an update period.
 double Points::middle_ns(Index at) const noexcept {
   const Edge& edge = edges_[at];
   std::int64_t gap_ns = edge.gap_ns;
-  if (at > 0) gap_ns = std::min(gap_ns, edge.t_ns - edges_[at - 1].t_ns);
+  if (at > 0) {
+    gap_ns = std::min(gap_ns, edge.t_ns - edges_[at - 1].t_ns);
+  } else if ((edge.flags & kEdgeFirst) != 0) {
+    gap_ns = std::min(gap_ns, limits_.period_ns);
+  }
   return 0.5 * static_cast<double>(gap_ns);
 }
 

@@ -40,6 +40,7 @@ struct Limits {
         high_watts(model.high_watts * 1e-9),
         spill(model.spill_joules),
         blind(model.blind_joules),
+        period_ns(model.period_ns > 0 ? model.period_ns : std::numeric_limits<std::int64_t>::max()),
         periods_per_ns(1.0 / std::max(static_cast<double>(model.period_ns), 1.0)),
         is_estimate(model.estimated()),
         is_plain(!is_estimate && !(spill > 0.0) && !(blind > 0.0)) {}
@@ -63,6 +64,7 @@ struct Limits {
   double high_watts;
   double spill;
   double blind;
+  std::int64_t period_ns;  // the largest there is where it is not known
   double periods_per_ns;
   bool is_estimate;
   bool is_plain;  // a counter that tells all: its points bound an interval, and nothing else has to be known

@@ -84,7 +84,7 @@ std::shared_ptr<const Mark> Probe::mark(std::int64_t t_ns) {
   if (!is_running()) {
     throw Error(ErrorKind::kUnavailable, "the probe is not running", {}, 0, "start it, or use it inside its with block");
   }
-  auto mark = std::make_shared<Mark>(t_ns, channels_.size(), static_cast<std::uint32_t>(samplers_.size()));
+  auto mark = std::make_shared<Mark>(t_ns, channels_.size());
   for (auto& sampler : samplers_) sampler->add(mark);
   return mark;
 }
@@ -144,7 +144,7 @@ Energy Probe::energy_until(std::size_t channel, const Mark& start, std::int64_t 
   const Pinned pinned = pin(channel);
   const auto edges = pinned.edges();
   const EnergyModel model = EnergyModel::of(channels_[channel]);
-  const bool is_settled = start.is_done() && start.slots()[channel].state == MarkState::kKnown;
+  const bool is_settled = start.is_done(channel) && start.slots()[channel].state == MarkState::kKnown;
   if (edges.empty() || (!is_settled && start.t_ns() < first_answerable_ns(edges))) {
     throw Error(ErrorKind::kOutOfRange, channels_[channel].name + " was not read at the begin of this measurement");
   }

@@ -48,8 +48,8 @@ class Probe {
 
   // Energy of many intervals on one channel; all spans of one length. Throws Error: kBadArgument for an interval that ends
   // before it starts, kOutOfRange before the first edge or when there is no edge behind an end yet (settle with mark()),
-  // kOverrun for what is older than the ring, kGone past the end of a channel. `unsettled`: where there is no edge behind an end yet
-  // it is answered all the same, with bounds as wide as what is not known.
+  // kOverrun for what is older than the ring, kGone past the end of a channel. `unsettled`: where there is no edge behind an
+  // end yet it is answered all the same, with bounds as wide as what is not known.
   void energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends, Energies out,
                 bool unsettled = false) const;
 

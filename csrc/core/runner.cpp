@@ -181,7 +181,7 @@ void Runner::run(std::shared_ptr<Shift> shift, std::vector<std::shared_ptr<Call>
       deadline = std::min(deadline, due);
     }
     if (stop_.load(std::memory_order_acquire)) break;  // ask
-    if (now_ns() < deadline) {
+    if (deadline != Sampler::kAtOnce && now_ns() < deadline) {
       sleep_until(deadline, seen);
       has_slept = true;
     }

@@ -283,7 +283,7 @@ std::int64_t Sampler::poll(std::int64_t begin_ns, bool late, std::int64_t tight_
 }
 
 void Sampler::take_all(std::int64_t begin_ns, std::int64_t end_ns, bool late, std::int64_t tight_ns) noexcept {
-  std::fill(sights_.begin(), sights_.end(), Sight{});
+  for (Sight& sight : sights_) sight = {};
   take(begin_ns, end_ns, late, tight_ns);
   while (call_->has_more()) {
     call_->read_more();
@@ -339,17 +339,24 @@ void Sampler::fill_marks(std::int64_t now, bool give_up) noexcept {
       continue;
     }
     *at = node->next;
-    node->mark->finish_one();
     delete node;
   }
 }
 
 bool Sampler::fill(Mark& mark, bool give_up) noexcept {
   bool complete = true;
+  bool any = false;
   for (std::size_t i = 0; i < recorders_.size(); ++i) {
     Mark::Slot& slot = mark.slot(first_channel_ + i);
-    if (slot.state == MarkState::kPending && !recorders_[i]->fill(slot, mark.t_ns(), give_up)) complete = false;
+    if (slot.state != MarkState::kPending) continue;
+    if (recorders_[i]->fill(slot, mark.t_ns(), give_up)) {
+      mark.finish(first_channel_ + i);
+      any = true;
+    } else {
+      complete = false;
+    }
   }
+  if (any) mark.wake();
   return complete;
 }
 

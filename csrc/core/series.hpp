@@ -16,7 +16,9 @@
 //   - a gap longer than 1/16 of the time since the edge before says little: such an edge stands where the straight line between
 //     the middles of its two neighbours reaches its joules, within its gap and not in the first 1/16 of the time since the edge
 //     before (no two steps come at once). While the load is constant a late edge so distorts nothing;
-//   - the first edge of a segment stands where it was seen, and the estimate rests until then.
+//   - the first edge of a segment stands where it was seen, and the estimate rests until then;
+//   - the first reading of all has a gap as long as the counter can rest, but a counter that moves has moved within its last update
+//     period, where that is known: the first reading stands in the middle of that. Else the first step would seem to have taken long.
 // It never falls, and without max_watts it has no jumps. With it it may have, where the counter seems to run faster than that:
 // by no more than a quantum and what max_watts allows within one gap.
 //

@@ -73,7 +73,7 @@ class Parts {
       NvmlBoard::Part instant = part("gpu", "instant", name_of("gpu", n, gpu_is_instant ? "" : "instant"), board_.instant,
                                      board_.sensors.instant, board_limit());
       if (board_.buffer) use_buffer(instant);
-      if (counter) counter->channel.guide = static_cast<int>(parts_.size());
+      if (counter && can_guide(instant, counter->channel)) counter->channel.guide = static_cast<int>(parts_.size());
       if (counter || wanted_(instant.channel)) parts_.push_back(std::move(instant));
     }
     if (board_.average) {
@@ -93,6 +93,12 @@ class Parts {
   }
 
  private:
+  // Whether power readings tell more of the way between two steps of the counter than a straight line. One reading a step does
+  // if it is about all of it; what a part-time sensor happened to see once a step was found to mislead more often than to help.
+  static bool can_guide(const NvmlBoard::Part& readings, const ChannelInfo& counter) {
+    return !readings.timing.is_part_time() || 2 * readings.channel.update_period_ns <= counter.update_period_ns;
+  }
+
   void add(NvmlBoard::Part part) {
     if (wanted_(part.channel)) parts_.push_back(std::move(part));
   }
@@ -131,7 +137,8 @@ class Parts {
     const std::int64_t window_ns = timing.window_ns > 0 ? timing.window_ns : kUnknownWindowNs;
     channel.spill_joules = channel.max_watts * static_cast<double>(window_ns + period_ns) * 0.5e-9;
     // More readings do not prove that they see more: the share of time that they miss is taken to be the same.
-    channel.blind_joules = blind_joules(timing, limit_watts) * static_cast<double>(period_ns) / static_cast<double>(timing.period_ns);
+    channel.blind_joules =
+        blind_joules(timing, limit_watts) * static_cast<double>(period_ns) / static_cast<double>(timing.period_ns);
   }
 
   void use_buffer(NvmlBoard::Part& part) const {
@@ -173,8 +180,8 @@ class Parts {
 // Whether any channel that the board may have is wanted. A board that nobody asks for is not touched: it might hang.
 bool is_wanted(const Wanted& wanted, int n) {
   const std::array channels = {named("gpu", n, "", name_of("gpu", n)), named("gpu", n, "instant", name_of("gpu", n, "instant")),
-                               named("gpu", n, "average", name_of("gpu", n, "average")), named("module", n, "", name_of("module", n)),
-                               named("vram", n, "instant", name_of("vram", n))};
+                               named("gpu", n, "average", name_of("gpu", n, "average")),
+                               named("module", n, "", name_of("module", n)), named("vram", n, "instant", name_of("vram", n))};
   for (const ChannelInfo& channel : channels) {
     if (wanted(channel)) return true;
   }
@@ -196,7 +203,7 @@ Machine look_at_machine(const NvmlApi& api, const std::string& library) {
   }
   std::array<char, nvml::kTextSize> version{};
   if (api.driver_version != nullptr) (void)api.driver_version(version.data(), static_cast<unsigned int>(version.size() - 1));
-  return {static_cast<int>(count), std::atoi(version.data())};
+  return {static_cast<int>(count), static_cast<int>(std::strtol(version.data(), nullptr, 10))};  // "550.54.15"
 }
 
 Error no_answer(const std::string& path, const std::string& who) {

@@ -61,7 +61,8 @@ void NvmlBoard::read(std::span<Reading> out) noexcept {
 }
 
 bool NvmlBoard::has_more() const noexcept {
-  return std::any_of(readers_.begin(), readers_.end(), [](const Reader& reader) { return reader.buffer && reader.buffer->has_more(); });
+  return std::any_of(readers_.begin(), readers_.end(),
+                     [](const Reader& reader) { return reader.buffer && reader.buffer->has_more(); });
 }
 
 void NvmlBoard::read_fields() noexcept {
@@ -103,9 +104,12 @@ Reading NvmlBoard::reading(Reader& reader) noexcept {
   if (now.code != nvml::kSuccess) return failed(now.code);
   if (reader.integral) return told(reader.integral->look(now.value, now.before_ns, now.after_ns));
   if (now.stamp_us == 0) return {.count = now.value};
-  const StampTrust::Step step = reader.trust.look(
-      {.value = now.value, .stamp_us = now.stamp_us, .latency_us = now.latency_us, .before_ns = now.before_ns, .after_ns = now.after_ns},
-      wall_);
+  const StampTrust::Step step = reader.trust.look({.value = now.value,
+                                                   .stamp_us = now.stamp_us,
+                                                   .latency_us = now.latency_us,
+                                                   .before_ns = now.before_ns,
+                                                   .after_ns = now.after_ns},
+                                                  wall_);
   return {.count = now.value, .at_ns = step.at_ns, .gap_ns = step.gap_ns};
 }
 

@@ -29,7 +29,8 @@ std::int64_t buffered_distance_ns(std::span<const NvmlBuffered> readings, std::i
   if (readings.size() < kLeast) return 0;
   std::vector<std::int64_t> distances;
   for (std::size_t i = 1; i < readings.size(); ++i) {
-    distances.push_back(static_cast<std::int64_t>(readings[i].timestamp_us) - static_cast<std::int64_t>(readings[i - 1].timestamp_us));
+    distances.push_back(static_cast<std::int64_t>(readings[i].timestamp_us) -
+                        static_cast<std::int64_t>(readings[i - 1].timestamp_us));
   }
   if (std::any_of(distances.begin(), distances.end(), [](std::int64_t us) { return us <= 0; })) return 0;
   const auto middle = distances.begin() + static_cast<std::ptrdiff_t>(distances.size() / 2);
@@ -42,7 +43,8 @@ std::int64_t buffered_distance_ns(std::span<const NvmlBuffered> readings, std::i
   // The power reading of now is one of the last few, or between them.
   std::uint64_t low_mw = UINT64_MAX;
   std::uint64_t high_mw = 0;
-  const std::int64_t recent_us = static_cast<std::int64_t>(readings.back().timestamp_us) - 3 * instant.period_ns / 1000 - instant.window_ns / 1000;
+  const std::int64_t recent_us =
+      static_cast<std::int64_t>(readings.back().timestamp_us) - 3 * instant.period_ns / 1000 - instant.window_ns / 1000;
   for (const NvmlBuffered& reading : readings) {
     if (static_cast<std::int64_t>(reading.timestamp_us) < recent_us) continue;
     low_mw = std::min<std::uint64_t>(low_mw, reading.value.as_unsigned);

@@ -20,7 +20,8 @@ class NvmlBuffer {
   // Neither the depth of the buffer nor the distance of its readings is documented, nor whether their times are those of the
   // readings. It is used if what it holds is in order, recent, closer together than the sensor's own readings, and about as high
   // as the power reading of now. `instant` is what is known of that reading.
-  static std::optional<NvmlBuffer> proven(const NvmlApi& api, NvmlDevice device, const NvmlTiming& instant, std::uint64_t present_mw);
+  static std::optional<NvmlBuffer> proven(const NvmlApi& api, NvmlDevice device, const NvmlTiming& instant,
+                                          std::uint64_t present_mw);
 
   // Fetches what is new, if it is time. Does not allocate.
   void fill(const NvmlApi& api, NvmlDevice device, const WallClock& wall) noexcept;

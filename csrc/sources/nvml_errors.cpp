@@ -14,13 +14,15 @@ Error nvml_error(const NvmlApi& api, NvmlReturn code, const std::string& path, i
               "sudo modprobe nvidia; if that fails, reinstall the driver for this kernel"};
     case nvml::kVersionMismatch:
       return {ErrorKind::kUnavailable,
-              "the library and the driver in the kernel are of different versions: the driver was updated while it was loaded", path,
-              error, "reboot, or with nothing using the GPUs: sudo rmmod nvidia_drm nvidia_modeset nvidia_uvm nvidia && "
-                     "sudo modprobe nvidia; restart a container so that it gets the host's new library"};
+              "the library and the driver in the kernel are of different versions: the driver was updated while it was loaded",
+              path, error,
+              "reboot, or with nothing using the GPUs: sudo rmmod nvidia_drm nvidia_modeset nvidia_uvm nvidia && "
+              "sudo modprobe nvidia; restart a container so that it gets the host's new library"};
     case nvml::kNoPermission:
-      return {ErrorKind::kPermission, "this process may not use the devices /dev/nvidia*", path, error,
-              "add the user to the group that owns /dev/nvidia* (ls -l /dev/nvidia*; often: sudo usermod -aG video $USER), or add the "
-              "board to the container's devices (--gpus) or the job's cgroup"};
+      return {
+          ErrorKind::kPermission, "this process may not use the devices /dev/nvidia*", path, error,
+          "add the user to the group that owns /dev/nvidia* (ls -l /dev/nvidia*; often: sudo usermod -aG video $USER), or add the "
+          "board to the container's devices (--gpus) or the job's cgroup"};
     case nvml::kGpuIsLost:
       return {ErrorKind::kGone, "the GPU has fallen off the bus", path, error,
               "reboot, and look for the reason with: sudo dmesg | grep -i xid"};

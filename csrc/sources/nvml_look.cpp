@@ -78,7 +78,8 @@ void identify(const NvmlApi& api, NvmlBoardFacts& board, int driver) {
   board.model = text(api.name, board.device);
   int major = 0;
   int minor = 0;
-  if (api.compute_capability == nullptr || api.compute_capability(board.device, &major, &minor) != nvml::kSuccess) major = minor = 0;
+  if (api.compute_capability == nullptr || api.compute_capability(board.device, &major, &minor) != nvml::kSuccess)
+    major = minor = 0;
   board.sensors = nvml_sensors(major, minor, driver, board.model);
   unsigned int cores = 0;
   unsigned int mhz = 0;

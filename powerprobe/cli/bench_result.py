@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..gpus import remarks
 from ..interval import Interval, finite
 from ..percall import TOTAL, verdict
 from ..statistics import mean, outliers, paired, paired_net, trend
 from .bench_runs import Benched, Series
+from .gpus import merged
+from .reasons import missing_boards
 from .result import SCHEMA, refusals_as_data
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ def bench_result(series: Series, probe: Probe, margin: float | None, seed: int |
         "warnings": [
             *series.doubts,
             *_drift(series.baseline),
+            *missing_boards(probe.refusals),
             *(f"{i}: {each}" for i, record in enumerate(records, 1) for each in _doubts(record)),
         ],
         "refusals": refusals_as_data(probe.refusals),
@@ -70,6 +74,7 @@ def _command(command: Benched, baseline: Baseline | None) -> Record:
         "watts": _spread([_known(each["total"]["watts"]) for each in measured]),
         "channels": channels,
         "total": total,
+        "gpus": merged([each["gpus"] for each in measured]),
         "runs": [
             {
                 "exit_status": end.status,
@@ -135,6 +140,7 @@ def _doubts(record: Record) -> list[str]:
         found.append(f"outliers: {number} of {count} runs took far longer than the rest")
     if failed := sum(status != 0 for status in record["exit_statuses"]):
         found.append(f"failures: {failed} of {count} runs ended with a status that is not 0")
+    found += remarks(record["gpus"])
     against = record["against_first"]
     if against is not None and measured and math.isfinite(share):
         difference = abs(_known(against["joules"]["ratio"]["value"]) - 1.0)

@@ -61,7 +61,7 @@ def boards_table(boards: Sequence[Record]) -> Table:
 
 
 def seen_table(seen: Sequence[Seen]) -> Table:
-    table = grid("channel", ">moves every", "nine in ten between", ">step", "mean over")
+    table = grid("channel", ">moves every", "eight in ten between", ">step", "mean over")
     for each in seen:
         if each.period is None or each.step is None:
             table.add_row("", each.name, "not seen", "", "", "")

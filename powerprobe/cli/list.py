@@ -15,7 +15,7 @@ from ..discovery import discover
 from .gpus import boards_of, boards_table, disagreements, seen_table
 from .options import json_option, root_option, seconds, sources_option
 from .output import Output
-from .reasons import why_no_counter
+from .reasons import missing_boards, why_estimated
 from .result import SCHEMA, refusals_as_data
 from .seen import Seen, watch
 from .tables import list_table
@@ -68,8 +68,13 @@ def list_command(as_json: bool, sources: list[str] | None, root: str | None, mea
     ]
     if all(channel.provenance == "estimated" for channel in found.channels):
         notes += [Text(f"\n {channel.name}: {channel.formula}", "dim") for channel in found.channels]
-        notes.append(Text(f"\n {why_no_counter(found.refusals)}", "yellow"))
+        notes.append(Text(f"\n {why_estimated(found.channels, found.refusals)}", "yellow"))
         notes.append(Text(" `powerprobe doctor` says what would help."))
+    notes += [Text(f"\n {each}", "red") for each in missing_boards(found.refusals)]
+    if boards and not seen:
+        notes.append(
+            Text("\n What power readings are means of is as published; `powerprobe list --measure` looks.", "dim")
+        )
     output.text(list_table(found.choices, tree.depths), *_of_gpus(boards, seen), *notes)
     return 0
 

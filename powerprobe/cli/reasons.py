@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from .._core import ChannelInfo, Refusal
 
 
+_GPUS = "nvml"
+
+
 def is_denied(refusal: Refusal) -> bool:
     """Whether all that is missing is a permission."""
     return refusal.error in (errno.EACCES, errno.EPERM)
@@ -34,7 +37,18 @@ def why_no_counter(refusals: Sequence[Refusal], of: str = "") -> str:
 def why_estimated(channels: Iterable[ChannelInfo], refusals: Sequence[Refusal]) -> str:
     """Why some of these are estimated, used only where some are."""
     is_all = all(channel.provenance == "estimated" for channel in channels)
-    return why_no_counter(refusals, "" if is_all else " of the processor")
+    # What is estimated is the processor, and a GPU that cannot be read is no reason for that.
+    of_processors = [refusal for refusal in refusals if refusal.source != _GPUS]
+    return why_no_counter(of_processors, "" if is_all else " of the processor")
+
+
+def missing_boards(refusals: Iterable[Refusal]) -> list[str]:
+    """Sentences: GPUs that should be in what was measured and are not, because they do not answer.
+
+    Those that this process may not use are left out: on a shared machine they are the GPUs of others.
+    """
+    boards = [r for r in refusals if r.source == _GPUS and r.path.startswith("GPU ") and not is_denied(r)]
+    return [f"{board.path} is missing here: {board.reason}" for board in boards]
 
 
 def without_repeats(refusals: Sequence[Refusal]) -> list[tuple[Refusal, int]]:

@@ -26,7 +26,7 @@ from .options import (
 )
 from .output import Output
 from .progress import Progress
-from .reasons import why_estimated
+from .reasons import missing_boards, why_estimated
 from .result import Run, first_failure, result_of
 from .run import Ended, Signals, StartError, die_of, run
 from .tables import stat_tables
@@ -151,4 +151,4 @@ def _show(
         output.json(result)
     else:
         why = why_estimated(map(probe.info, probe.channels), probe.refusals)
-        output.text(*stat_tables(result, tree.depths, warmup, why))
+        output.text(*stat_tables(result, tree.depths, warmup, why, missing_boards(probe.refusals)))

@@ -33,17 +33,21 @@ def grid(*columns: str) -> Table:
     return table
 
 
-def stat_tables(result: Record, depths: Mapping[str, int], warmup: int, why_estimated: str) -> list[Any]:
+def stat_tables(
+    result: Record, depths: Mapping[str, int], warmup: int, why_estimated: str, missing: Sequence[str]
+) -> list[Any]:
     """What `stat` prints.
 
     Args:
         depths: the channels in the order of their tree, with their depth in it.
         why_estimated: the sentence that says why an estimate stands in; used only where one does.
+        missing: sentences, what should have been measured and was not.
     """
     repeated = "runs" in result
     title = Text.assemble("\n Energy of '", (shlex.join(result["command"]), "bold"), "'", _runs(result, warmup), "\n")
     table = _repeated(result, depths) if repeated else _single(result, depths)
-    return [title, table, *_times(result), *_sources(result, depths), *_notes(result, depths, why_estimated), Text()]
+    notes = [*_notes(result, depths, why_estimated), *(Text(f"  {each}", "red") for each in missing)]
+    return [title, table, *_times(result), *_sources(result, depths), *notes, Text()]
 
 
 def list_table(choices: Sequence[Choice], depths: Mapping[str, int]) -> Table:
@@ -98,17 +102,19 @@ def _rows(result: Record, depths: Mapping[str, int]) -> list[tuple[str, Record, 
     return rows
 
 
-def _source_text(label: str, record: Record, roots: Sequence[str]) -> str:
+def _source_text(label: str, record: Record, roots: Mapping[str, Record]) -> str:
+    """`roots`: the channels that the total is the sum of."""
     if label == "total":
         return f"{record['provenance']}, {' + '.join(roots)}"
     if label == "command":
-        return f"{record['provenance']}, {record['seconds']:.6f} s of CPU time, part of {' + '.join(roots)}"
+        models = [name for name, root in roots.items() if root["provenance"] == "estimated"]
+        return f"{record['provenance']}, {record['seconds']:.6f} s of CPU time, part of {' + '.join(models)}"
     return f"{record['provenance']}, {record['source']}"
 
 
 def _single(result: Record, depths: Mapping[str, int]) -> Table:
     table = grid("", ">joules", "bounds", ">watts", "source")
-    roots = [name for name, depth in depths.items() if depth == 0]
+    roots = {name: result["channels"][name] for name, depth in depths.items() if depth == 0}
     for label, record, _ in _rows(result, depths):
         style, mark = _marks(record)
         joules, bounds = _joules(record)
@@ -144,7 +150,7 @@ def _sources(result: Record, depths: Mapping[str, int]) -> list[Text]:
     """What stands in the last column of a single run: the table of repeats is wide enough without it."""
     if "runs" not in result:
         return []
-    roots = [name for name, depth in depths.items() if depth == 0]
+    roots = {name: result["channels"][name] for name, depth in depths.items() if depth == 0}
     labels: dict[str, list[str]] = {}
     for label, record, _ in _rows(result, depths):
         if label != "total":

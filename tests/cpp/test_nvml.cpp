@@ -55,7 +55,7 @@ constexpr std::int64_t kMs = 1'000'000;
 
 }  // namespace
 
-TEST_CASE("an H100 has a counter, guided by its instant reading, and an averaged one; all of it is said") {
+TEST_CASE("an H100 has a counter, an instant reading and an averaged one; all of it is said") {
   const FakeLibrary fake(FAKE_NVML, R"(
 driver 550.54.15
 board
@@ -86,7 +86,7 @@ board
   CHECK(gpu.stale_ns == 300 * kMs);
   CHECK(gpu.least_pause_ns == kMs);
   CHECK(gpu.max_watts == 1400.0);
-  CHECK(gpu.guide == 0);
+  CHECK(gpu.guide == -1);
   CHECK(gpu.spill_joules == 0.0);
   CHECK(gpu.blind_joules == doctest::Approx(0.75 * 0.1 * 700.0));
   CHECK(gpu.uuid == "GPU-aaaaaaaa-0000-0000-0000-000000000001");
@@ -170,7 +170,8 @@ board
 }
 
 TEST_CASE("a module that says 0 is none") {
-  const FakeLibrary fake(FAKE_NVML, "start_ns 1\nboard\n wave 1 1000000:0\n wave 2 1000000:0\n fields 191@0 186@0 185@0 191@1 186@1 186@2\n");
+  const FakeLibrary fake(FAKE_NVML,
+                         "start_ns 1\nboard\n wave 1 1000000:0\n wave 2 1000000:0\n fields 191@0 186@0 185@0 191@1 186@1 186@2\n");
   CHECK(names(find(fake)) == Names{"gpu-0-instant", "gpu-0-average", "gpu-0"});
 }
 
@@ -204,7 +205,6 @@ TEST_CASE("older fields, no fields, and no function but the power reading") {
   found = find(volta);
   CHECK(names(found) == Names{"gpu-0-instant", "gpu-0"});
   CHECK(channel(found, "gpu-0").update_period_ns == 20 * kMs);
-  CHECK(channel(found, "gpu-0").guide == 0);
 
   const FakeLibrary minimal(FAKE_NVML_MINIMAL, "board\n");
   found = find(minimal);
@@ -218,7 +218,8 @@ TEST_CASE("older fields, no fields, and no function but the power reading") {
 }
 
 TEST_CASE("a board without a counter is its instant reading, or the averaged one where that is all") {
-  const FakeLibrary fake(FAKE_NVML, "board\n energy off\n fields 185@0 186@0\nboard\n energy off\n fields 185@0\n power_usage off\n");
+  const FakeLibrary fake(FAKE_NVML,
+                         "board\n energy off\n fields 185@0 186@0\nboard\n energy off\n fields 185@0\n power_usage off\n");
   const Found found = find(fake);
   CHECK(names(found) == Names{"gpu-0", "gpu-0-average", "gpu-1"});
   CHECK(channel(found, "gpu-0").reading == "instant");
@@ -229,11 +230,25 @@ TEST_CASE("a board without a counter is its instant reading, or the averaged one
   CHECK(channels[1].parent == "gpu-0");
 }
 
-TEST_CASE("only what is wanted is opened, but the counter never without its guide, and other boards are not touched") {
+TEST_CASE("the instant reading guides the counter if it sees all of the power, or tells of it several times a step") {
+  const auto guide = [](const char* board) {
+    const FakeLibrary fake(FAKE_NVML, std::string("board\n") + board);
+    const Found found = find(fake);
+    const int index = channel(found, "gpu-0").guide;
+    if (index >= 0) CHECK(found.sources.front()->channels()[static_cast<std::size_t>(index)].name == "gpu-0-instant");
+    return index;
+  };
+  CHECK(guide(" compute_capability 8 9\n") == 0);                                                     // 100 of 100 ms
+  CHECK(guide(" compute_capability 9 0\n") == -1);                                                    // 25 of 100 ms
+  CHECK(guide(" compute_capability 7 0\n") == -1);                                                    // 10 of 20 ms, as the counter
+  CHECK(guide(" compute_capability 9 0\n buffer period_us=20000 depth=120 stamps=update\n") == 0);     // five a step
+  CHECK(guide(" compute_capability 9 0\n buffer period_us=60000 depth=120 stamps=update\n") == -1);
+}
+
+TEST_CASE("only what is wanted is opened, but the counter never without its instant reading, and other boards are not touched") {
   const FakeLibrary fake(FAKE_NVML, "board\nboard\nboard\n");
   const Found counter = find(fake, only({"gpu-1"}));
   CHECK(names(counter) == Names{"gpu-1-instant", "gpu-1"});
-  CHECK(channel(counter, "gpu-1").guide == 0);
   CHECK(fake.calls(nullptr, 0) == 0);
   CHECK(fake.calls(nullptr, 1) > 0);
   CHECK(fake.calls(nullptr, 2) == 0);
@@ -248,7 +263,8 @@ TEST_CASE("MIG instances are named, and the energy is said to be the whole board
   REQUIRE(found.sources.size() == 2);
   CHECK(channel(found, "gpu-0").instances == Names{"MIG-1", "MIG-2"});
   CHECK(channel(found, "gpu-0-average").instances == Names{"MIG-1", "MIG-2"});
-  CHECK(channel(found, "gpu-0").path == "nvml field 191, 00000000:17:00.0: the whole board, of which its 2 MIG instances are parts");
+  CHECK(channel(found, "gpu-0").path ==
+        "nvml field 191, 00000000:17:00.0: the whole board, of which its 2 MIG instances are parts");
   CHECK(channel(found, "gpu-1").instances.empty());
 }
 
@@ -279,7 +295,8 @@ TEST_CASE("a board that may not be used, is lost or needs a reset is refused alo
 }
 
 TEST_CASE("a board without any reading is refused, with its name") {
-  const FakeLibrary fake(FAKE_NVML, "board\n name Quadro K600\n pci 00000000:03:00.0\n energy off\n fields 1@0\n power_usage off\n");
+  const FakeLibrary fake(FAKE_NVML,
+                         "board\n name Quadro K600\n pci 00000000:03:00.0\n energy off\n fields 1@0\n power_usage off\n");
   const Found found = find(fake);
   CHECK(found.sources.empty());
   REQUIRE(found.refusals.size() == 1);

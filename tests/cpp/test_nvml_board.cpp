@@ -91,7 +91,8 @@ Reading read_one(NvmlBoard& board) {
 }  // namespace
 
 TEST_CASE("all that fields give costs one call, and nothing is allocated for it") {
-  const FakeLibrary fake(FAKE_NVML, "start_ns 1\nboard\n wave 1 1000000:700000\n wave 2 1000000:50000\n fields 191@0 186@0 185@0 191@1 186@2\n");
+  const FakeLibrary fake(
+      FAKE_NVML, "start_ns 1\nboard\n wave 1 1000000:700000\n wave 2 1000000:50000\n fields 191@0 186@0 185@0 191@1 186@2\n");
   Opened board(fake);
   REQUIRE(board.source().channels().size() == 5);
   const auto fields = fake.calls("nvmlDeviceGetFieldValues", 0);
@@ -262,7 +263,8 @@ board
     const auto until = [&](std::int64_t t_ns) {
       const double seconds = static_cast<double>(t_ns - fake.start_ns()) * 1e-9 + 2000.0;  // the wave has no beginning
       const double rest = std::fmod(seconds, 2.0);
-      return std::floor(seconds / 2.0) * (0.7 * 200.0 + 1.3 * 600.0) + std::min(rest, 0.7) * 200.0 + std::max(rest - 0.7, 0.0) * 600.0;
+      return std::floor(seconds / 2.0) * (0.7 * 200.0 + 1.3 * 600.0) + std::min(rest, 0.7) * 200.0 +
+             std::max(rest - 0.7, 0.0) * 600.0;
     };
     return until(to_ns) - until(from_ns);
   };

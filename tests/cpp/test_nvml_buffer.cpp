@@ -24,7 +24,8 @@ constexpr NvmlTiming kInstant{100 * kMs, 25 * kMs};
 std::vector<NvmlBuffered> steady(std::size_t count, std::int64_t distance_us, unsigned int mw) {
   std::vector<NvmlBuffered> readings(count);
   for (std::size_t i = 0; i < count; ++i) {
-    readings[i].timestamp_us = static_cast<unsigned long long>(kNowUs - 1'000 - static_cast<std::int64_t>(count - 1 - i) * distance_us);
+    readings[i].timestamp_us =
+        static_cast<unsigned long long>(kNowUs - 1'000 - static_cast<std::int64_t>(count - 1 - i) * distance_us);
     readings[i].value.as_unsigned = mw;
   }
   return readings;
@@ -82,7 +83,8 @@ TEST_CASE("a board's buffer is used where it proves itself, and nowhere else") {
 }
 
 TEST_CASE("buffered readings come one by one, each once, and the energy is the true one") {
-  const FakeLibrary fake(FAKE_NVML, "start_ns 1\nboard\n wave 0 1000000:300000\n buffer period_us=20000 window_us=20000 depth=6000\n");
+  const FakeLibrary fake(FAKE_NVML,
+                         "start_ns 1\nboard\n wave 0 1000000:300000\n buffer period_us=20000 window_us=20000 depth=6000\n");
   const Found found = find(fake);
   Source& source = *found.sources.front();
   const ChannelInfo& instant = source.channels().front();
@@ -145,8 +147,11 @@ board
   std::vector<Reading> readings(source.channels().size());
   source.read(readings);
   REQUIRE(readings.front().status == ReadStatus::kOk);
-  fake.script("start_ns 1\nboard\n wave 0 1000000:300000\n buffer period_us=20000 depth=120\n fault code=15 function=nvmlDeviceGetSamples\n");
-  for (const std::int64_t deadline = now_ns() + 30'000 * kMs; readings.front().status != ReadStatus::kGone && now_ns() < deadline;) {
+  fake.script(
+      "start_ns 1\nboard\n wave 0 1000000:300000\n buffer period_us=20000 depth=120\n fault code=15 "
+      "function=nvmlDeviceGetSamples\n");
+  for (const std::int64_t deadline = now_ns() + 30'000 * kMs;
+       readings.front().status != ReadStatus::kGone && now_ns() < deadline;) {
     source.read(readings);
   }
   CHECK(readings.front().status == ReadStatus::kGone);

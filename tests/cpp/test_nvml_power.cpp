@@ -38,7 +38,8 @@ class Load {
   }
   // What a sensor shows that looked at the power for so long.
   [[nodiscard]] std::uint64_t mean_mw(std::int64_t t_ns, std::int64_t window_ns) const {
-    return static_cast<std::uint64_t>(std::llround((picojoules(t_ns) - picojoules(t_ns - window_ns)) / static_cast<double>(window_ns)));
+    return static_cast<std::uint64_t>(
+        std::llround((picojoules(t_ns) - picojoules(t_ns - window_ns)) / static_cast<double>(window_ns)));
   }
 
  private:

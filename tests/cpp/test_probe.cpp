@@ -136,6 +136,29 @@ TEST_CASE("energy, edges and statistics are those of the channel that was asked 
   CHECK(bench.probe->lease_newest(0, 5).edges().size() == 5);
 }
 
+TEST_CASE("a mark is done channel by channel: who needs one that steps soon does not wait for one that never does") {
+  const Bench bench;
+  bench.probe->start();
+  bench.probe->ask();
+  bench.first->under_load(1);  // package-0 and dram-0 move, package-1 fails from now on
+  bench.second->fail(0, ReadStatus::kRetry, EIO);
+  const auto mark = bench.probe->mark(now_ns());
+  const std::array<std::size_t, 2> moving{0, 1};
+  const std::array<std::size_t, 1> failing{2};
+  REQUIRE(mark->wait_until(soon(), moving));
+  CHECK(mark->is_done(0));
+  CHECK(mark->is_done(1));
+  CHECK(mark->slots()[0].state == MarkState::kKnown);
+  if (now_ns() - mark->t_ns() < 500 * kMs) {  // it is given up after a second
+    CHECK_FALSE(mark->is_done(2));
+    CHECK_FALSE(mark->is_done());
+    CHECK_FALSE(mark->wait_until(now_ns() + kMs, failing));
+  }
+  REQUIRE(mark->wait_until(soon(), failing));
+  CHECK(mark->is_done());
+  CHECK(mark->slots()[2].state == MarkState::kUnsettled);
+}
+
 TEST_CASE("asks, their ends and modes reach every sampler") {
   const Bench bench({.mode = Mode::kPoll, .period_ns = kHour});
   bench.probe->start();

@@ -56,7 +56,7 @@ struct Bench {
   }
 
   [[nodiscard]] std::shared_ptr<Mark> mark(std::int64_t t_ns, std::size_t channels = 1) const {
-    auto mark = std::make_shared<Mark>(t_ns, channels, 1);
+    auto mark = std::make_shared<Mark>(t_ns, channels);
     sampler->add(mark);
     return mark;
   }

@@ -182,7 +182,7 @@ TEST_CASE("while something is measured it looks now and then, ever less often, a
 TEST_CASE("a quiet sampler is woken by a mark, sees the step after it and sleeps again") {
   Bench bench;
   ::usleep(20'000);
-  auto mark = std::make_shared<Mark>(now_ns(), 1, 1);
+  auto mark = std::make_shared<Mark>(now_ns(), 1);
   bench.sampler.add(mark);
   REQUIRE(mark->wait_until(soon()));
   CHECK(mark->slots()[0].state == MarkState::kKnown);

@@ -60,7 +60,9 @@ struct Naive {
   double watts() const { return model.max_watts > 0.0 ? model.max_watts * 1e-9 : kInfinity; }
 
   double middle(std::size_t i) const {
-    return time(i) - (i == 0 ? gap(i) : std::min(gap(i), time(i) - time(i - 1))) / 2;
+    if (i > 0) return time(i) - std::min(gap(i), time(i) - time(i - 1)) / 2;
+    const bool is_first_reading = (edges[0].flags & kEdgeFirst) != 0 && model.period_ns > 0;
+    return time(0) - (is_first_reading ? std::min(gap(0), static_cast<double>(model.period_ns)) : gap(0)) / 2;
   }
 
   double place(std::size_t i) const {
@@ -290,6 +292,19 @@ TEST_CASE("a late edge stands where the line between its neighbours reaches its 
   CHECK(at(10.0, 1600, 1100) == doctest::Approx(10.0));   // nor at once after the edge before
   CHECK(at(100.0, 100, 2550) == doctest::Approx(100.0));  // a gap of a sixteenth is not a wide one: its middle
   CHECK(at(100.0, 101, 2499) == doctest::Approx(100.0));
+}
+
+TEST_CASE("the first reading is no older than an update period, whatever its gap") {
+  std::vector<Edge> edges{edge(10'000, 0.0, 6000), edge(10'900, 1000.0, 0), edge(11'900, 2000.0, 0)};
+  const EnergyModel model{.quantum_joules = 1.0, .period_ns = 1000};
+  const auto at = [&](const EnergyModel& with) { return point_at(edges, with, 10'000); };
+  CHECK(at(model).joules == doctest::Approx(1000.0 * 3000.0 / 3900.0));  // any other edge: the middle of its gap
+  edges[0].flags = kEdgeFirst;
+  CHECK(at(model).joules == doctest::Approx(1000.0 * 500.0 / 1400.0));
+  CHECK(at({.quantum_joules = 1.0}).joules == doctest::Approx(1000.0 * 3000.0 / 3900.0));  // of no known period
+  CHECK(at({.quantum_joules = 1.0, .period_ns = 9000}).joules == doctest::Approx(1000.0 * 3000.0 / 3900.0));
+  CHECK(at(model).upper == 1001.0);
+  CHECK(at(model).lower == 0.0);
 }
 
 TEST_CASE("a limit of the power bounds from all edges around") {

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from cli_machine import Machine, environment, powerprobe, recording
-from fake_nvml import GPU, Board, Energy, Process, Script, Throttle
+from fake_nvml import GPU, GPU_IS_LOST, Board, Energy, Fault, Hang, Process, Script, Throttle
 from fake_nvml import environment as with_nvml
 from rich.console import Console
 from truth import MS, Load, counter, steady
@@ -216,9 +217,21 @@ def test_what_does_not_move_was_not_seen() -> None:
     assert "not seen" in shown(seen_table([Seen("gpu-0", None, None, None, None)]))
 
 
-def test_readings_are_put_back_to_where_they_were_made() -> None:
-    import numpy as np
+def test_a_look_that_saw_no_step_is_none() -> None:
+    edges = np.zeros(5, pp.EDGE_DTYPE)
+    edges["t_ns"] = np.array([10, 20, 30, 40, 50]) * MS
+    edges["joules"] = [0.0, 0.0, 1.0, 1.0, 2.0]
+    probe = SimpleNamespace(
+        channels=("gpu-0",),
+        info=lambda _: SimpleNamespace(gpu=0, reading=""),
+        view=lambda _: edges,
+        _readings_beside=lambda _: None,
+    )
+    told = seen(probe, "gpu-0")  # type: ignore[arg-type]
+    assert told == Seen("gpu-0", pytest.approx((0.02, 0.02, 0.02)), 1.0, None, None)
 
+
+def test_readings_are_put_back_to_where_they_were_made() -> None:
     times = np.array([0, 100, 200]) * MS
     shown_ = SimpleNamespace(path="nvml field 186, 0", window_ns=25 * MS, update_period_ns=100 * MS)
     kept = SimpleNamespace(path="nvmlDeviceGetSamples, 0", window_ns=24 * MS, update_period_ns=20 * MS)
@@ -295,6 +308,28 @@ def test_stat_says_that_a_board_was_throttled(tmp_path: Path, play: Play) -> Non
     assert result["gpus"]["gpu-0"]["throttle_reasons"] == ["power cap"]
 
 
+def test_a_board_that_does_not_answer_is_said_to_be_missing_and_those_of_others_are_not(
+    tmp_path: Path, play: Play
+) -> None:
+    lost, of_others = Board(spans=[Fault(code=GPU_IS_LOST)]), Board(spans=[Fault(code=4)])
+    env = play(Board(), lost, of_others)
+    sentence = "GPU 1 is missing here: the GPU has fallen off the bus"
+    done = powerprobe("stat", "--root", tmp_path, "--", "true", env=env)
+    assert sentence in done.stderr and "GPU 2" not in done.stderr
+    assert "may not use the devices" not in done.stderr  # no reason why the processor has no counter
+    assert re.search(r"command .*part of cpu$", done.stderr, re.MULTILINE)
+    assert sentence in powerprobe("list", "--root", tmp_path, env=env).stdout
+    bench = ["bench", "-r", "2", "--baseline", "0", "--export-json", "-", "--root", str(tmp_path), "true"]
+    assert sentence in json.loads(powerprobe(*bench, env=env).stdout)["warnings"]
+
+
+def test_why_a_board_is_unknown_is_said(tmp_path: Path, play: Play) -> None:
+    env = play(Board(), Board(spans=[Hang(from_ms=600)]), Board(spans=[Fault(from_ms=600, code=GPU_IS_LOST)]))
+    done = powerprobe("stat", "--root", tmp_path, "--", "sleep", "1.5", env=env)
+    assert "gpu-1 is unknown: no edge came in time: reading it hangs (Connection timed out)" in done.stderr
+    assert "gpu-2 is unknown: the channel ended before: reading it fails (No such device)" in done.stderr
+
+
 def test_stat_without_boards_has_none(tmp_path: Path) -> None:
     done = powerprobe("stat", "--json", "--replay", recording(tmp_path, {"package-0": 3.0}), "--", "true")
     assert json.loads(done.stderr)["gpus"] == {}
@@ -314,3 +349,12 @@ def test_what_happened_in_any_run_happened() -> None:
     assert (one["mismatch"], one["power_limit"]) == (-0.2, 700.0)
     assert merged([calm, of_run(throttled=None, unknown="hangs")])["gpu-0"]["throttled"] is None
     assert merged([of_run(throttled=None, unknown="hangs"), calm])["gpu-0"]["unknown"] == "hangs"
+
+
+def test_bench_warns_of_boards_that_were_throttled(tmp_path: Path, play: Play) -> None:
+    pytest.importorskip("pynvml")
+    pytest.importorskip("scipy")
+    bench = ["bench", "-r", "2", "--baseline", "0", "--export-json", "-", "--root", str(tmp_path), "sleep 0.1"]
+    result = json.loads(powerprobe(*bench, env=play(*boards())).stdout)
+    assert "1: gpu-0 was throttled: power cap (limit 700 W)" in result["warnings"]
+    assert set(result["commands"][0]["gpus"]["gpu-0"]) == STAT

@@ -17,9 +17,9 @@ GONE = {"begin_ns": 500_000_000, "end_ns": 1 << 62, "channel": "gpu-0", "status"
 
 @pytest.fixture
 def server(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A package and two boards, gpu-1 hidden."""
+    """A package, a single core and two boards, gpu-1 hidden."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    machine.has(steady(3), steady(40, "gpu-0"), steady(50, "gpu-1"))
+    machine.has(steady(3), steady(1, "core-0-1"), steady(40, "gpu-0"), steady(50, "gpu-1"))
     return machine
 
 
@@ -33,6 +33,7 @@ def test_hidden_boards_are_measured_when_asked_for(server: Machine) -> None:
     assert server.searches == 1
     assert all_._probe is named._probe is not shown._probe
     assert shown._probe.channels == ("package-0", "gpu-0")
+    assert all_._probe.channels == ("package-0", "gpu-0", "gpu-1")
 
 
 def test_the_variable_is_read_when_a_measurement_begins(server: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +80,7 @@ def lose(server: Machine) -> pp.Measurement:
 
 def test_what_is_back_is_measured_by_a_new_probe(server: Machine) -> None:
     lost = lose(server)
+    server.has(*server.scripts, steady(7, "vram-0"))  # which a newer driver tells
     with pp.measure() as after:
         pass
     lost.end()
@@ -92,6 +94,7 @@ def test_what_is_back_is_measured_by_a_new_probe(server: Machine) -> None:
     with pp.measure() as later:
         pass
     assert later._probe is after._probe
+    assert "vram-0" in later.channels
 
 
 def test_who_does_not_ask_for_what_has_ended_keeps_the_probe(server: Machine) -> None:

@@ -97,6 +97,13 @@ def test_what_holds_at_an_end_slows_the_board_down(nvml: Fake, probe: pp.Probe) 
     assert told["throttle_reasons"] == ["thermal slowdown by the hardware"]
 
 
+@pytest.mark.parametrize(("begin_ms", "end_ms"), [(100, 200), (200, 400)])
+def test_each_end_counts(nvml: Fake, probe: pp.Probe, begin_ms: int, end_ms: int) -> None:
+    nvml.play(Script(boards=[board(spans=[Throttle(from_ms=begin_ms, to_ms=end_ms, mask=POWER_CAP, policy=7)])]))
+    nvml.freeze(150 * MS)
+    assert measured(probe, lambda: nvml.freeze(300 * MS))["throttle_reasons"] == ["power cap"]
+
+
 def test_what_was_in_between_the_counted_time_tells(nvml: Fake, probe: pp.Probe) -> None:
     nvml.play(Script(boards=[board(spans=[Throttle(from_ms=100, to_ms=200, mask=POWER_CAP, policy=POWER)])]))
     nvml.freeze(50 * MS)
@@ -206,14 +213,26 @@ def test_a_call_that_hangs_holds_up_nobody(nvml: Fake, probe: pp.Probe, monkeypa
     poll(gpus._thread.is_hung)
     with probe.measure() as later:
         pass
-    gpus._states.clear()
     assert later.gpus["gpu-0"]["throttled"] is None
     assert "hanging" in gpus.facts([UUID])[0]["unknown"]
+    told: list[object] = []
+    threading.Thread(target=lambda: told.append(m._boards.told(3600.0)), daemon=True).start()
+    poll(lambda: bool(told))
 
     nvml.release()
     poll(lambda: not gpus._thread.is_hung())
     poll(lambda: m.gpus["gpu-0"]["unknown"] == "")
     assert m.gpus["gpu-0"]["power_limit"] == 700.0
+    assert nvml.calls("nvmlDeviceGetEnforcedPowerLimit") == 1  # all that was asked meanwhile was the same question
+
+
+def test_an_error_of_any_kind_is_an_answer() -> None:
+    thread = answers.Answerer("the oracle")
+    wrong = thread.ask(lambda: 1 // 0)
+    right = thread.ask(lambda: 42)
+    assert right.wait(30.0) and wrong.is_done()
+    assert (wrong.value, wrong.reason) == (None, "integer division or modulo by zero")
+    assert (right.value, right.reason) == (42, "")
 
 
 def test_an_exit_does_not_wait_for_a_call_that_hangs(python: Callable) -> None:
@@ -253,10 +272,13 @@ def test_a_child_of_a_fork_asks_for_itself(python: Callable) -> None:
         import os, pynvml
         from fake_nvml import Board, Script, library
         from powerprobe import gpus
+        from powerprobe.answers import Answer
 
         pynvml.nvmlLib = library(Script(boards=[Board(uuid={UUID!r})])).lib
         print(gpus.facts([{UUID!r}], 30.0)[0]["driver"], flush=True)
+        gpus._states[{UUID!r}] = Answer("asked by the parent")  # which the child's thread will never hear of
         if (pid := os.fork()) == 0:
+            assert gpus._state_of({UUID!r}).wait(30.0)
             print(gpus.facts([{UUID!r}], 30.0)[0]["driver"], flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
@@ -333,7 +355,7 @@ def test_a_counter_that_disagrees_with_its_power_readings_is_remarked_on(
     with pp.Probe(sources=pp.replay([gpu(), readings]), all_gpus=True) as probe:
         assert probe.channels == ("gpu-0",)
         with probe.measure() as short:
-            pass
+            threading.Event().wait(0.2)
         with probe.measure() as m:
             threading.Event().wait(1.0)
     assert short.gpus["gpu-0"]["mismatch"] is None

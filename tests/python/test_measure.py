@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
 import math
 import threading
+import time
 
 import pytest
 from conftest import Machine
@@ -536,7 +538,7 @@ def test_to_dict_goes_through_json(probe: pp.Probe) -> None:
     entry = json.loads(json.dumps(m.to_dict(), allow_nan=False))
     keys = {"joules", "lower", "upper", "watts", "provenance", "source"}
     assert entry.keys() == {
-        "seconds", "start_ns", "end_ns", "channels", "total", "unknown", "losses", "overhead", "refusals",
+        "seconds", "start_ns", "end_ns", "channels", "total", "unknown", "losses", "overhead", "gpus", "refusals",
     }  # fmt: skip
     assert entry["channels"].keys() == {"package-0", "core-0", "dram-0"}
     assert all(channel.keys() == keys for channel in [*entry["channels"].values(), entry["total"]])
@@ -575,3 +577,22 @@ def test_begun_and_forgotten_the_samplers_need_not_go_on(probe: pp.Probe, monkey
         pass
     gc.collect()
     assert released == ["once", "once"]
+
+
+def test_who_asks_for_a_channel_does_not_wait_for_a_slower_one() -> None:
+    # A source of its own whose counter never steps again: what it counted until the end is not known for as long as anybody waits.
+    resting = pp.replay(
+        [steady(1, "gpu-0", seconds=1) | {"stale_ns": 2_000_000_000, "update_period_ns": 100 * MS}],
+        faults=[{"begin_ns": 300 * MS, "status": "retry", "error": errno.EIO}],
+    )
+    with pp.Probe(sources=[pp.replay([steady(3)]), resting]) as probe:
+        time.sleep(0.35)
+        quick, both = probe.measure("package-0").begin(), probe.measure().begin()
+        quick.end()
+        both.end()
+        assert quick.joules.keys() == {"package-0"}
+        # Given up only after a second, so still open unless this process was kept waiting for longer than that.
+        if pp.now_ns() - both.end_ns < 500 * MS:
+            assert "not settled yet" in repr(both)
+        assert both.unknown == {"gpu-0": "no edge came in time: reading it fails (Input/output error)"}
+        assert both.joules["package-0"] > 0.0
