@@ -207,6 +207,14 @@ TEST_CASE("late is an edge after a missed tick, and a step with a gap that is no
   CHECK(bench.newest().flags == kEdgeLate);
   bench.take(5 * kMs, {.count = 704}, false, 1);  // rest cannot be late
   CHECK(bench.newest().flags == kEdgeQuiet);
+  ChannelInfo channel = kPackage;
+  channel.provenance = Provenance::kEstimated;
+  Bench estimate(channel);
+  estimate.count(0, 1);
+  CHECK(estimate.take(100 * kUs, {.count = 2}, true, 1).stepped);  // it moves whenever it is read, and is late only with the tick
+  CHECK(estimate.newest().flags == (kEdgeLate | kEdgeEstimated));
+  estimate.take(200 * kUs, {.count = 3}, false, 1);
+  CHECK(estimate.newest().flags == kEdgeEstimated);
 }
 
 TEST_CASE("what holds for all of a channel stands in each of its edges") {
@@ -463,6 +471,8 @@ TEST_CASE("an integrated channel says itself what was when: each reading is an e
   CHECK(bench.newest().t_ns == kStart + 150 * kMs);
   CHECK(bench.newest().gap_ns == 10 * kMs);
   CHECK(bench.newest().joules == doctest::Approx(3e-3));
+  bench.take(200 * kMs + 200 * kUs, {.count = 8});  // one that does not say when is as good as any other reading
+  CHECK(bench.edges().size() == 3);
 }
 
 namespace {

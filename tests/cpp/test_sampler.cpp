@@ -202,6 +202,45 @@ TEST_CASE("when nobody asks it reads just often enough to keep alive") {
   CHECK(now_ns() - begin_ns > 1'000 * kMs);
 }
 
+TEST_CASE("between its polls, and when nobody asks, it sleeps") {
+  const Bench bench({kPackage}, {.mode = Mode::kPoll, .period_ns = 20 * kMs});
+  bench.sampler->start();
+  const auto used_ns = [&] {
+    bench.poll();
+    const std::int64_t before_ns = bench.sampler->stats().cpu_ns;
+    ::usleep(100'000);
+    return bench.sampler->stats().cpu_ns - before_ns;
+  };
+  bench.sampler->ask();
+  CHECK(used_ns() < 20 * kMs);
+  bench.sampler->release();
+  const std::int64_t before_ns = bench.sampler->stats().cpu_ns;
+  ::usleep(100'000);
+  CHECK(bench.sampler->stats().cpu_ns - before_ns < 20 * kMs);
+}
+
+TEST_CASE("at a fixed rate a mark does not make it look earlier") {
+  const Bench bench({kPackage}, {.mode = Mode::kPoll, .period_ns = kHour});
+  bench.sampler->start();
+  bench.sampler->ask();
+  bench.first_poll();
+  const std::uint64_t before = bench.script->reads_so_far();
+  const auto mark = bench.mark(now_ns());
+  ::usleep(20'000);
+  CHECK(bench.script->reads_so_far() == before);
+  CHECK_FALSE(mark->is_done());
+}
+
+TEST_CASE("a mark that comes before the start waits for it") {
+  const Bench bench({kPackage}, {.mode = Mode::kPoll, .period_ns = kMs / 10});
+  const auto mark = bench.mark(now_ns());
+  CHECK_FALSE(mark->is_done());
+  bench.sampler->start();
+  bench.sampler->ask();
+  REQUIRE(mark->wait_until(soon()));
+  CHECK(mark->slots()[0].state == MarkState::kKnown);
+}
+
 TEST_CASE("steps become edges, rest does not until it is news") {
   const Bench bench({kPackage}, {.mode = Mode::kPoll, .period_ns = kMs / 20});
   bench.sampler->start();
@@ -559,6 +598,62 @@ TEST_CASE("a source that has no news at first can be read") {
   const Sampler sampler(std::make_unique<ScriptedSource>(std::vector{kPackage}, script), 0, {});
   CHECK(sampler.channel_stats(0).health == ReadStatus::kOk);
   CHECK(sampler.channel_stats(0).edges == 0);
+}
+
+namespace {
+
+// Brings three readings of its first channel at a time, each with its own, and of the second only what the first of them brings.
+class Several : public Source {
+ public:
+  Several() : channels_{millijoules("gpu-0"), millijoules("package-0")} { channels_[0].provenance = Provenance::kIntegrated; }
+  [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept override { return channels_; }
+  void read(std::span<Reading> out) noexcept override {
+    if (part_ == 0) ++reads;
+    out[0] = {.count = ++count_, .at_ns = now_ns()};
+    out[1] = {.count = reads};
+    if (part_ > 0) out[1].status = ReadStatus::kNoNews;
+    part_ = (part_ + 1) % 3;
+  }
+  [[nodiscard]] bool has_more() const noexcept override { return part_ != 0; }
+  std::uint64_t reads = 0;
+
+ private:
+  std::vector<ChannelInfo> channels_;
+  std::uint64_t count_ = 0;
+  int part_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("of a source that brings several news at a time each is an edge, and the others' readings stay what they were") {
+  auto source = std::make_unique<Several>();
+  const Several& several = *source;
+  Sampler sampler(std::move(source), 0, {.mode = Mode::kPoll, .period_ns = kMs / 10});
+  CHECK(sampler.channel_stats(0).edges == 3);  // the first reading of all
+  CHECK(sampler.channel_stats(1).edges == 1);
+  sampler.start();
+  sampler.ask();
+  for (int i = 0; i < 5; ++i) poll(sampler);
+  sampler.stop();
+  CHECK(several.reads > 5);
+  CHECK(sampler.channel_stats(0).edges == 3 * several.reads);
+  CHECK(sampler.channel_stats(1).edges == several.reads);
+}
+
+TEST_CASE("a source all of whose channels have ended is read no more") {
+  const Bench bench({kPackage, millijoules("package-1")}, {.mode = Mode::kPoll, .period_ns = kMs / 10});
+  bench.sampler->start();
+  bench.sampler->ask();
+  for (const std::size_t channel : {0u, 1u}) {
+    const std::uint64_t before = bench.script->reads_so_far();
+    bench.poll();
+    CHECK(bench.script->reads_so_far() > before);
+    bench.script->fail(channel, ReadStatus::kGone, ENODEV);
+    bench.poll();
+  }
+  const std::uint64_t before = bench.script->reads_so_far();
+  bench.poll();
+  CHECK(bench.script->reads_so_far() == before);
 }
 
 TEST_CASE("what holds for all of a channel stands in each of its edges") {

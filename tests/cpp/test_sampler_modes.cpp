@@ -89,7 +89,7 @@ struct Bench {
 TEST_CASE("tracking locates the steps of each channel between two polls in a row") {
   Bench bench({}, 2);
   bench.sampler.ask();
-  for (std::size_t i = 0; i < 2; ++i) bench.until([&] { return bench.sampler.pace_stats(i).caught >= 30; });
+  for (std::size_t i = 0; i < 2; ++i) bench.until([&] { return bench.sampler.pace_stats(i).caught >= 200; });
   bench.sampler.stop();
   for (std::size_t i = 0; i < 2; ++i) {
     const Lease lease = bench.sampler.ring(i)->lease();
@@ -104,6 +104,47 @@ TEST_CASE("tracking locates the steps of each channel between two polls in a row
     CHECK(located >= 20);
     CHECK(bench.sampler.pace_stats(i).period_ns > 0);
   }
+}
+
+namespace {
+
+// Brings nothing with every other reading, and a second part with each, of which there are no news.
+class InParts : public Clocked {
+ public:
+  InParts() : Clocked(1) {}
+  void read(std::span<Reading> out) noexcept override {
+    Clocked::read(out);
+    if (reads.load() % 4 != 1 && reads.load() > 1) out[0] = {.status = ReadStatus::kNoNews};
+  }
+  [[nodiscard]] bool has_more() const noexcept override { return reads.load() % 2 == 1; }
+};
+
+}  // namespace
+
+TEST_CASE("a step that one part of a reading showed is tracked once, whatever the other parts bring") {
+  Bench bench(std::make_unique<InParts>(), {});
+  bench.sampler.ask();
+  bench.until([&] { return bench.sampler.pace_stats(0).caught >= 30; });
+  bench.sampler.stop();
+  const PaceStats stats = bench.sampler.pace_stats(0);
+  CHECK(static_cast<std::int64_t>(stats.caught + stats.spaced) <= (now_ns() - bench.source->start_ns) / kPeriod + 1);
+  CHECK(static_cast<double>(stats.period_ns) == doctest::Approx(static_cast<double>(kPeriod)).epsilon(0.1));
+}
+
+TEST_CASE("tracking says of each step that was not seen as it came that it is late") {
+  Bench bench({.budget = 1e-6});
+  bench.sampler.ask();
+  bench.until([&] { return bench.sampler.channel_stats(0).edges >= 30; });
+  bench.sampler.stop();
+  const Lease lease = bench.sampler.ring(0)->lease();
+  std::size_t wide = 0;
+  for (const Edge& edge : lease.edges()) {
+    if ((edge.flags & (kEdgeFirst | kEdgeQuiet)) != 0 || edge.t_ns < bench.source->start_ns + 5 * kMs) continue;
+    if (edge.gap_ns < kPeriod || 4 * edge.read_ns > kPeriod) continue;
+    ++wide;
+    CHECK((edge.flags & kEdgeLate) != 0);
+  }
+  CHECK(wide > 0);
 }
 
 TEST_CASE("who has asked and waited to be in step has a step of each channel close behind") {

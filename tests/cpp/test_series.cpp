@@ -875,4 +875,5 @@ TEST_CASE("edges that were seen later than what is settled answer nothing yet") 
   CHECK(known_until_ns(std::span(edges).first(1), INT64_MAX) < first_answerable_ns(edges));
   CHECK(known_until_ns({}, INT64_MAX) == INT64_MIN);
   CHECK(guided_until_ns({}) == INT64_MIN);
+  CHECK(guided_until_ns(std::vector{edge(2600, 0.0, 1201)}) == 1999);  // its place, rounded down
 }
