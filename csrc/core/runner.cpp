@@ -78,8 +78,11 @@ void Runner::start() {
 // With mutex_ held.
 void Runner::start_thread() {
   shift_ = std::make_shared<Shift>();
-  thread_ = std::make_unique<std::thread>([this, shift = shift_, calls = calls_]() mutable {
-    run(std::move(shift), std::move(calls));
+  // What the thread captures is kept for as long as it lives, which may be longer than this object does: a call that hangs has its
+  // source and where it writes to.
+  thread_ = std::make_unique<std::thread>([this, shift = shift_, calls = calls_] {
+    (void)calls;
+    run(*shift);
   });
 }
 
@@ -162,9 +165,7 @@ void Runner::settle_in() const noexcept {
   }
 }
 
-// The calls are kept for as long as this thread lives, which may be longer than this object does.
-void Runner::run(std::shared_ptr<Shift> shift, std::vector<std::shared_ptr<Call>> calls) noexcept {
-  (void)calls;
+void Runner::run(Shift& shift) noexcept {
   settle_in();
   charged_ns_ = 0;
   bool has_slept = true;
@@ -187,8 +188,8 @@ void Runner::run(std::shared_ptr<Shift> shift, std::vector<std::shared_ptr<Call>
     }
   }
   cpu_ns_before_ += thread_cpu_ns();  // who stops it holds the mutex meanwhile and joins
-  shift->is_over.store(1, std::memory_order_release);
-  futex_wake(shift->is_over);
+  shift.is_over.store(1, std::memory_order_release);
+  futex_wake(shift.is_over);
 }
 
 void Runner::sleep_until(std::int64_t deadline, std::uint32_t seen) noexcept {

@@ -66,7 +66,7 @@ class Runner {
   void start_thread();
   void become_realtime();
   void settle_in() const noexcept;
-  void run(std::shared_ptr<Shift> shift, std::vector<std::shared_ptr<Call>> calls) noexcept;
+  void run(Shift& shift) noexcept;
   void sleep_until(std::int64_t deadline, std::uint32_t seen) noexcept;
   void end_thread() noexcept;
   void end_watcher() noexcept;

@@ -107,7 +107,7 @@ void SlowPacer::locate(Pace& pace, std::int64_t place_ns) noexcept {
   }
 }
 
-void SlowPacer::need(Pace& pace, std::int64_t ns) noexcept {
+void SlowPacer::need(Pace& pace, std::int64_t ns) const noexcept {
   const std::int64_t most_ns = std::lround(pace.cadence.period_ns() / 2);
   pace.needs[std::exchange(pace.next_need, (pace.next_need + 1) % pace.needs.size())] = std::min(ns, most_ns);
   pace.reach_ns = std::max<std::int64_t>(*std::max_element(pace.needs.begin(), pace.needs.end()), 0) + pause_ns_ / 2;
@@ -130,7 +130,7 @@ std::int64_t SlowPacer::due(std::int64_t now_ns, bool hurry) noexcept {
   return std::max(due_ns, polled_ns_ + pause_ns_);
 }
 
-std::int64_t SlowPacer::due(Pace& pace, std::int64_t now_ns, bool hurry) noexcept {
+std::int64_t SlowPacer::due(Pace& pace, std::int64_t now_ns, bool hurry) const noexcept {
   const Cadence& cadence = pace.cadence;
   const std::int64_t period_ns = std::lround(cadence.period_ns());
   pace.period.set(cadence.is_learned() ? static_cast<std::uint64_t>(period_ns) : 0);

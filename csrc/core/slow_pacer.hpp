@@ -51,8 +51,8 @@ class SlowPacer : public Pacing {
   void see(Pace& pace, const Sight& sight, std::int64_t before_last_ns) noexcept;
   void come_late(Pace& pace) noexcept;
   void locate(Pace& pace, std::int64_t place_ns) noexcept;
-  void need(Pace& pace, std::int64_t ns) noexcept;
-  [[nodiscard]] std::int64_t due(Pace& pace, std::int64_t now_ns, bool hurry) noexcept;
+  void need(Pace& pace, std::int64_t ns) const noexcept;
+  [[nodiscard]] std::int64_t due(Pace& pace, std::int64_t now_ns, bool hurry) const noexcept;
   [[nodiscard]] std::int64_t due(std::int64_t now_ns, bool hurry) noexcept;
 
   std::deque<Pace> paces_;  // a deque because what others look at in it cannot be moved
