@@ -2,7 +2,6 @@
 // Letting other Python threads run while this one waits.
 #pragma once
 
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include "bindings/pybind.hpp"
@@ -18,7 +17,7 @@ class WithoutGil {
   ~WithoutGil() {
     try {
       PyEval_RestoreThread(state_);
-    } catch (abi::__forced_unwind&) {
+    } catch (...) {  // nothing else is thrown here; by its name (abi::__forced_unwind&) it would be a reference to nothing
       while (true) ::pause();
     }
   }
