@@ -465,14 +465,18 @@ TEST_CASE("an integrated channel says itself what was when: each reading is an e
   CHECK(bench.newest().flags == 0);
   CHECK(bench.newest().t_ns == kStart + 110 * kMs);
   CHECK(bench.newest().joules == doctest::Approx(3e-3));
-  take(200 * kMs + 100 * kUs, 8, 150 * kMs);  // 0 W
+  take(200 * kMs + 100 * kUs, 8, 199 * kMs);  // 0 W
   REQUIRE(bench.edges().size() == 3);
   CHECK(bench.newest().flags == 0);
-  CHECK(bench.newest().t_ns == kStart + 150 * kMs);
+  CHECK(bench.newest().t_ns == kStart + 199 * kMs);
   CHECK(bench.newest().gap_ns == 10 * kMs);
   CHECK(bench.newest().joules == doctest::Approx(3e-3));
-  bench.take(200 * kMs + 200 * kUs, {.count = 8});  // one that does not say when is as good as any other reading
+  // One that does not say when it was is rest like that of a counter: news only when it has lasted.
+  bench.take(200 * kMs + 200 * kUs, {.count = 8});
   CHECK(bench.edges().size() == 3);
+  bench.take(201 * kMs, {.count = 8});
+  REQUIRE(bench.edges().size() == 4);
+  CHECK(bench.newest().flags == kEdgeQuiet);
 }
 
 namespace {
