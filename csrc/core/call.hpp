@@ -27,6 +27,8 @@ class Call {
       : source_(std::move(source)), readings_(source_->channels().size()), may_hang_(!source_->thread().empty()) {}
 
   [[nodiscard]] const std::vector<ChannelInfo>& channels() const noexcept { return source_->channels(); }
+  [[nodiscard]] bool is_relay() const noexcept { return source_->is_relay(); }
+  void ask_until(std::int64_t t_ns) noexcept { source_->ask_until(t_ns); }
   [[nodiscard]] bool may_hang() const noexcept { return may_hang_; }
 
   // begin_ns: the clock, just now. False: this thread was left behind meanwhile.

@@ -2,6 +2,9 @@
 // The record: one moment at which a counter was seen to have moved. Written by a channel's sampler, read by everybody.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -41,5 +44,27 @@ static_assert(sizeof(Edge) == 32 && alignof(Edge) == 8);
 static_assert(std::is_trivially_copyable_v<Edge> && std::is_standard_layout_v<Edge>);
 static_assert(offsetof(Edge, joules) == 8 && offsetof(Edge, gap_ns) == 16 && offsetof(Edge, read_ns) == 20 &&
               offsetof(Edge, flags) == 24 && offsetof(Edge, segment) == 28);
+
+// Into a slot of a ring that another process may be reading (ring_reader.hpp): a word at a time, each after what was stored
+// before. Costs nothing more than a plain copy on x86.
+inline void put(Edge& slot, const Edge& edge) noexcept {
+  using Words = std::array<std::uint64_t, sizeof(Edge) / sizeof(std::uint64_t)>;
+  const auto words = std::bit_cast<Words>(edge);
+  auto* const place = reinterpret_cast<std::uint64_t*>(&slot);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    std::atomic_ref<std::uint64_t>(place[i]).store(words[i], std::memory_order_release);  // torn: ring_reader.hpp
+  }
+}
+
+// And out of it. What comes may be torn: only who looks afterwards whether the slot was claimed meanwhile knows that it is not.
+inline Edge get(const Edge& slot) noexcept {
+  std::array<std::uint64_t, sizeof(Edge) / sizeof(std::uint64_t)> words{};
+  // atomic_ref wants what it could write to; a load of eight bytes does not.
+  auto* const place = reinterpret_cast<std::uint64_t*>(const_cast<Edge*>(&slot));
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    words[i] = std::atomic_ref<std::uint64_t>(place[i]).load(std::memory_order_acquire);  // torn
+  }
+  return std::bit_cast<Edge>(words);
+}
 
 }  // namespace powerprobe

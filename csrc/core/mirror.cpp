@@ -19,38 +19,46 @@ namespace {
               {}, error, "ask for a shorter history, or for fewer channels");
 }
 
+std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
 }  // namespace
 
 Mirror::Mirror(std::size_t bytes) : size_(bytes) {
+  const std::size_t page = page_size();
   fd_ = ::memfd_create("powerprobe-ring", MFD_CLOEXEC);
   if (fd_ < 0) refuse("memfd_create", bytes, errno);
   const auto fail = [&](const char* call) {
     const int error = errno;
-    if (data_ != nullptr) ::munmap(data_, 2 * size_);
+    if (header_ != nullptr) ::munmap(header_, page + 2 * size_);
     ::close(fd_);
     refuse(call, bytes, error);
   };
-  if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0) fail("ftruncate");
+  if (::ftruncate(fd_, static_cast<off_t>(page + size_)) != 0) fail("ftruncate");
   // Reserve the whole range first, so that the two mappings below replace memory that is ours.
-  void* const reserved = ::mmap(nullptr, 2 * size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const reserved = ::mmap(nullptr, page + 2 * size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (reserved == MAP_FAILED) fail("mmap");
-  data_ = reserved;
-  for (const std::size_t at : {std::size_t{0}, size_}) {
-    void* const place = static_cast<std::byte*>(data_) + at;
-    if (::mmap(place, size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd_, 0) == MAP_FAILED) fail("mmap");
-  }
+  header_ = reserved;
+  data_ = static_cast<std::byte*>(header_) + page;
+  const auto map = [&](void* place, std::size_t size, std::size_t offset) {
+    constexpr int kAccess = PROT_READ | PROT_WRITE;
+    void* const mapped = ::mmap(place, size, kAccess, MAP_SHARED | MAP_FIXED, fd_, static_cast<off_t>(offset));
+    if (mapped == MAP_FAILED) fail("mmap");
+  };
+  map(header_, page + size_, 0);
+  map(static_cast<std::byte*>(data_) + size_, size_, page);
 }
 
 void Mirror::lock() {
-  if (::mlock(data_, 2 * size_) == 0) return;
+  const std::size_t bytes = page_size() + 2 * size_;
+  if (::mlock(header_, bytes) == 0) return;
   const int error = errno;
   throw Error(ErrorKind::kPermission,
-              "mlock of " + std::to_string(2 * size_) + " bytes for a ring failed: " + std::generic_category().message(error), {},
+              "mlock of " + std::to_string(bytes) + " bytes for a ring failed: " + std::generic_category().message(error), {},
               error, "raise the limit on locked memory (ulimit -l), give CAP_IPC_LOCK, or ask for a shorter history");
 }
 
 Mirror::~Mirror() {
-  ::munmap(data_, 2 * size_);
+  ::munmap(header_, page_size() + 2 * size_);
   ::close(fd_);
 }
 

@@ -23,7 +23,7 @@ std::string milliseconds(std::int64_t ns) {
 
 }  // namespace
 
-Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions& options) {
+Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions& options) : options_(options) {
   std::map<std::string, std::shared_ptr<Runner>> runners;  // those that several samplers share, by Source::thread()
   for (auto& source : sources) {
     const std::string thread(source->thread());
@@ -36,6 +36,14 @@ Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions&
     may_hang_.push_back(!thread.empty());
     samplers_.push_back(std::make_unique<Sampler>(std::move(source), first, options, std::move(runner)));
   }
+}
+
+std::unique_ptr<Probe> Probe::heir() const {
+  std::vector<std::unique_ptr<Source>> sources;
+  for (const auto& sampler : samplers_) sources.push_back(sampler->heir(process_));
+  SamplerOptions options = options_;
+  options.mode = Mode::kTrack;
+  return std::make_unique<Probe>(std::move(sources), options);
 }
 
 void Probe::start() {

@@ -16,11 +16,17 @@
 namespace powerprobe {
 
 // Any thread may call anything. start() and stop() are idempotent; after stop() the rings can still be asked and viewed. In the
-// child of a fork a probe does not run and cannot be started.
+// child of a fork a probe does not run and cannot be started, but it has an heir.
 class Probe {
  public:
   // Takes the first reading of every source; throws Error when one cannot be read. No thread exists before start().
   Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions& options);
+
+  // In the child of a fork, of the child's copy of a probe, which has to outlive it: a probe that reads, from the memory that both
+  // processes have, what the parent's probe finds, and has it look while somebody here asks. What the rings hold from before the
+  // fork can be asked as well, and totals are the parent's. When the parent's process ends or its probe is stopped, all channels are
+  // gone. Costs a thread for each sampler, which sleeps while nobody asks.
+  [[nodiscard]] std::unique_ptr<Probe> heir() const;
 
   void start();
   void stop() noexcept;
@@ -91,10 +97,12 @@ class Probe {
   [[nodiscard]] const Recorder& recorder(std::size_t channel) const noexcept;
   [[nodiscard]] Pinned pin(std::size_t channel) const;
 
+  SamplerOptions options_;
   std::vector<ChannelInfo> channels_;
   std::vector<Place> places_;
   std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<bool> may_hang_;  // by sampler
+  std::shared_ptr<const Process> process_ = std::make_shared<Process>();  // for heirs
   std::atomic<int> running_pid_{0};  // the process it runs in; 0: none. Relaxed: says whether marks are taken; orders nothing
 };
 

@@ -31,16 +31,17 @@ void Recorder::follow(const Recorder& guide) noexcept {
 Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late,
                      std::int64_t tight_ns) noexcept {
   if (has_ended_) return {.ended = true};
-  read_ns_.store(after_ns, std::memory_order_relaxed);
+  said().read_ns.store(after_ns, std::memory_order_relaxed);
   if (reading.status == ReadStatus::kGone || reading.status == ReadStatus::kFatal) return end(reading, before_ns);
+  if (reading.edge != nullptr) return relay(*reading.edge);
   if (reading.status == ReadStatus::kRetry || after_ns - before_ns > kLongestNs) {
     retries_.add();
     next_flags_ |= kEdgeAfterRetry;
-    health_.store(static_cast<std::uint64_t>(ReadStatus::kRetry) | static_cast<std::uint64_t>(reading.error) << 8,
-                  std::memory_order_relaxed);
+    said().health.store(static_cast<std::uint64_t>(ReadStatus::kRetry) | static_cast<std::uint64_t>(reading.error) << 8,
+                        std::memory_order_relaxed);
     return {};
   }
-  if (health_.load(std::memory_order_relaxed) != 0) health_.store(0, std::memory_order_relaxed);
+  say_healthy();
   if (reading.status == ReadStatus::kNoNews) return {};
   // Only a counter has steps. An estimate moves whenever it is read; what is integrated says itself when it was, so that it cannot
   // be seen too late.
@@ -100,28 +101,44 @@ Sight Recorder::take(const Reading& reading, std::int64_t before_ns, std::int64_
   edge.joules = static_cast<double>(unwrapper_.total()) * info_.joules_per_count;
   edge.gap_ns = saturated(gap_ns);
   edge.read_ns = saturated(after_ns - before_ns);
-  edge.flags |= own_flags_ | next_flags_;
+  edge.flags |= own_flags_;
   edge.segment = segment_;
+  store(edge);
+  return sight;
+}
+
+// An edge that another process has found: all that it says stands.
+Sight Recorder::relay(Edge edge) noexcept {
+  if (edge.t_ns <= last_edge_ns_) return {};  // edges of a ring are in order; what is not comes from no ring of ours
+  say_healthy();
+  if ((edge.flags & kEdgeWrapped) != 0) wraps_.add();
+  resets_.add(edge.segment - std::exchange(segment_, edge.segment));
+  const Sight sight{.stepped = (edge.flags & (kEdgeFirst | kEdgeQuiet)) == 0, .t_ns = edge.t_ns, .gap_ns = edge.gap_ns};
+  store(edge);
+  return sight;
+}
+
+void Recorder::store(Edge& edge) noexcept {
+  edge.flags |= next_flags_;
   if ((edge.flags & kRareEdgeFlags) != 0) rare_until_.set(ring_->head() + 1);
   if (!ring_->publish(edge)) {
     // Its energy is in the next edge, and so must be what happened.
     next_flags_ |= (edge.flags & kRareEdgeFlags) | kEdgeDropped;
     unstored_ = edge;
-    return sight;
+    return;
   }
   unstored_.reset();
   edges_.add();
   next_flags_ = 0;
   last_edge_ns_ = edge.t_ns;
-  return sight;
 }
 
 Sight Recorder::end(const Reading& reading, std::int64_t at_ns) noexcept {
   has_ended_ = true;
   // What was read last is all that is known; energy up to the newest answerable instant stays answerable.
-  ended_ns_.store(at_ns, std::memory_order_relaxed);
-  health_.store(static_cast<std::uint64_t>(reading.status) | static_cast<std::uint64_t>(reading.error) << 8,
-                std::memory_order_relaxed);
+  said().ended_ns.store(at_ns, std::memory_order_release);  // over
+  said().health.store(static_cast<std::uint64_t>(reading.status) | static_cast<std::uint64_t>(reading.error) << 8,
+                      std::memory_order_relaxed);
   return {.ended = true};
 }
 
@@ -152,10 +169,10 @@ bool Recorder::fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noe
 
 std::int64_t Recorder::settled_ns(std::span<const Edge> guide) const noexcept {
   const auto has_ended = [](const Recorder& recorder) {
-    return recorder.ended_ns_.load(std::memory_order_relaxed) != INT64_MAX;
+    return recorder.said().ended_ns.load(std::memory_order_relaxed) != INT64_MAX;
   };
   if (guide_ == nullptr || has_ended(*this) || has_ended(*guide_)) return INT64_MAX;
-  return std::max(guided_until_ns(guide), read_ns_.load(std::memory_order_relaxed) - patience_ns_);
+  return std::max(guided_until_ns(guide), said().read_ns.load(std::memory_order_relaxed) - patience_ns_);
 }
 
 void Recorder::know(Mark::Slot& slot, const Point& point) const noexcept {
@@ -166,7 +183,7 @@ void Recorder::know(Mark::Slot& slot, const Point& point) const noexcept {
 }
 
 ChannelStats Recorder::stats() const noexcept {
-  const std::uint64_t health = health_.load(std::memory_order_relaxed);
+  const std::uint64_t health = said().health.load(std::memory_order_relaxed);
   return {.edges = edges_.get(),
           .dropped = ring_->dropped(),
           .wraps = wraps_.get(),
@@ -174,7 +191,7 @@ ChannelStats Recorder::stats() const noexcept {
           .retries = retries_.get(),
           .health = static_cast<ReadStatus>(health & 0xff),
           .error = static_cast<int>(health >> 8),
-          .ended_ns = ended_ns_.load(std::memory_order_relaxed)};
+          .ended_ns = said().ended_ns.load(std::memory_order_relaxed)};
 }
 
 }  // namespace powerprobe

@@ -2,7 +2,6 @@
 // One channel of a sampler: makes edges of readings, stores them in the channel's ring, and answers for marked instants.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -51,6 +50,9 @@ class Recorder {
   // edge with a gap of more than tight_ns is late in any case.
   Sight take(const Reading& reading, std::int64_t before_ns, std::int64_t after_ns, bool late, std::int64_t tight_ns) noexcept;
 
+  // A thread goes on reading, or none does any more: told to those who read the ring in other processes.
+  void say_written(bool is_written) noexcept { said().is_written.store(is_written, std::memory_order_release); }  // over
+
   // Fills the slot if the edges at hand can (and the guide covers them or was waited for long enough), or if nothing will ever
   // (`give_up`: nothing is waited for any more). False: not yet.
   bool fill(Mark::Slot& slot, std::int64_t t_ns, bool give_up) const noexcept;
@@ -66,8 +68,15 @@ class Recorder {
   [[nodiscard]] bool has_rare_since(std::uint64_t index) const noexcept { return rare_until_.get() > index; }
 
  private:
+  void say_healthy() noexcept {
+    if (said().health.load(std::memory_order_relaxed) != 0) said().health.store(0, std::memory_order_relaxed);
+  }
+  Sight relay(Edge edge) noexcept;
+  void store(Edge& edge) noexcept;
   void know(Mark::Slot& slot, const Point& point) const noexcept;
   Sight end(const Reading& reading, std::int64_t at_ns) noexcept;
+
+  [[nodiscard]] RingHeader& said() const noexcept { return ring_->header(); }
 
   const ChannelInfo& info_;
   EnergyModel model_;
@@ -85,9 +94,6 @@ class Recorder {
   bool has_ended_ = false;
   Count edges_, wraps_, resets_, retries_;
   Count rare_until_;  // one beyond the index of the last edge with rare flags; set before that is published
-  std::atomic<std::int64_t> ended_ns_{INT64_MAX};  // relaxed: an answer may be given just before it is set
-  std::atomic<std::int64_t> read_ns_{0};           // end of the last reading, good or not; relaxed: the same
-  std::atomic<std::uint64_t> health_{0};           // ReadStatus in the low byte, errno above; relaxed, for people
 };
 
 }  // namespace powerprobe

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
+#include <new>
 #include <utility>
 
 namespace powerprobe {
@@ -25,17 +27,24 @@ std::shared_ptr<Ring> Ring::create(std::size_t min_capacity) {
 }
 
 Ring::Ring(std::size_t capacity)
-    : memory_(capacity * sizeof(Edge)), slots_(static_cast<Edge*>(memory_.data())), capacity_(capacity), mask_(capacity - 1) {
+    : memory_(capacity * sizeof(Edge)),
+      header_(::new(memory_.header()) RingHeader),
+      slots_(static_cast<Edge*>(memory_.data())),
+      capacity_(capacity),
+      mask_(capacity - 1) {
   g_live_rings.fetch_add(1, std::memory_order_relaxed);
 }
 
-Ring::~Ring() { g_live_rings.fetch_sub(1, std::memory_order_relaxed); }
+Ring::~Ring() {
+  std::destroy_at(header_);
+  g_live_rings.fetch_sub(1, std::memory_order_relaxed);
+}
 
 std::int64_t Ring::live_rings() noexcept { return g_live_rings.load(std::memory_order_relaxed); }
 std::int64_t Ring::live_leases() noexcept { return g_live_leases.load(std::memory_order_relaxed); }
 
 std::span<const Edge> Ring::tail(std::size_t count) const noexcept {
-  const std::uint64_t head = head_.load(std::memory_order_relaxed);  // own index
+  const std::uint64_t head = header_->head.load(std::memory_order_relaxed);  // own index
   const std::uint64_t length = std::min<std::uint64_t>({count, head, capacity_});
   return {slots_ + ((head - length) & mask_), length};
 }
@@ -54,7 +63,7 @@ Lease Ring::pin(std::uint64_t from, std::uint64_t count) {
 
   pins_.push_back(pinned);
   publish_pins();                                                      // announce: pairs with the load in publish()
-  const std::uint64_t claim = claim_.load(std::memory_order_seq_cst);  // the look after it
+  const std::uint64_t claim = header_->claim.load(std::memory_order_seq_cst);  // the look after it
   const std::uint64_t safe = claim > capacity_ ? claim - capacity_ : 0;
   // The writer may have gone round the whole ring before it could see the pin. What it wrote meanwhile is held by the pin too,
   // so with a second look at head there is always something left: safe <= head + 1 - capacity.

@@ -4,7 +4,7 @@
 // One writer thread (the sampler), any number of threads that take and give back leases. The writer never waits: if the slot
 // that it needs is leased it drops the new edge and counts it. Two memory-order edges, nothing else:
 //
-//   publish    writer: head_.store(release)        ->  reader: head_.load(acquire)
+//   publish    writer: head.store(release)         ->  reader: head.load(acquire)
 //              who sees the new head sees the edges below it.
 //   give-back  reader: oldest_pin_.store(release)  ->  writer: oldest_pin_.load(acquire)
 //              who sees the pin moved on may overwrite: the reads are over.
@@ -12,10 +12,12 @@
 // A lease must not lose the race against a writer that is about to overwrite its first slot. Both sides therefore announce
 // before they look (store, then load, sequentially consistent on both sides, so at least one sees the other):
 //
-//   writer     claim_.store(head + 1)  then  oldest_pin_.load()   sees the pin: drops its edge
-//   reader     oldest_pin_.store(pin)  then  claim_.load()        sees the claim: shrinks its lease by that slot
+//   writer     claim.store(head + 1)  then  oldest_pin_.load()   sees the pin: drops its edge
+//   reader     oldest_pin_.store(pin)  then  claim.load()        sees the claim: shrinks its lease by that slot
 //
 // After that the reader looks at head again: what was published until the writer saw the pin is held by it as well.
+//
+// Other processes read what stands in the shared memory, the header and the slots, without a pin: ring_reader.hpp.
 //
 // tests/model/check proves it: a model of it in every interleaving (ring.pml), and this code under C++'s memory model, where each
 // order stronger than relaxed has to turn out to be needed (check_code). tests/cpp/test_ring_stress.cpp runs it with real
@@ -33,6 +35,7 @@
 
 #include "core/edge.hpp"
 #include "core/mirror.hpp"
+#include "core/ring_header.hpp"
 
 namespace powerprobe {
 
@@ -45,18 +48,19 @@ class Ring : public std::enable_shared_from_this<Ring> {
 
   // Writer thread only. False: the slot is leased, the edge was dropped and counted.
   bool publish(const Edge& edge) noexcept {
-    const std::uint64_t head = head_.load(std::memory_order_relaxed);  // own index
-    claim_.store(head + 1, std::memory_order_seq_cst);                 // announce: pairs with claim_.load() in pin()
+    const std::uint64_t head = header_->head.load(std::memory_order_relaxed);  // own index
+    // Announce: pairs with claim.load() in pin(), and in RingReader.
+    header_->claim.store(head + 1, std::memory_order_seq_cst);
     // Give-back (acquire part of seq_cst), and the look after the announcement above.
     const std::uint64_t pin = oldest_pin_.load(std::memory_order_seq_cst);
     if (head >= capacity_ && head - capacity_ >= pin) {
       // Nothing was written; a reader that saw the claim lost one slot at most. Release, so that who sees it sees this head.
-      claim_.store(head, std::memory_order_release);
-      dropped_.store(dropped_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // statistics only
+      header_->claim.store(head, std::memory_order_release);
+      header_->dropped.store(dropped() + 1, std::memory_order_relaxed);
       return false;
     }
-    slots_[head & mask_] = edge;
-    head_.store(head + 1, std::memory_order_release);  // publish: pairs with head_.load() in head()
+    put(slots_[head & mask_], edge);
+    header_->head.store(head + 1, std::memory_order_release);  // publish: pairs with head.load() in head()
     return true;
   }
 
@@ -67,9 +71,14 @@ class Ring : public std::enable_shared_from_this<Ring> {
   [[nodiscard]] Lease lease(std::uint64_t from = 0);
   [[nodiscard]] Lease lease_newest(std::uint64_t count);
 
-  [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(std::memory_order_acquire); }  // publish
-  [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t head() const noexcept { return header_->head.load(std::memory_order_acquire); }  // publish
+  [[nodiscard]] std::uint64_t dropped() const noexcept { return header_->dropped.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+
+  // What other processes see of it as well. The writer's process sets what is not head, claim and dropped.
+  [[nodiscard]] RingHeader& header() noexcept { return *header_; }
+  [[nodiscard]] const RingHeader& header() const noexcept { return *header_; }
+  [[nodiscard]] const Edge* slots() const noexcept { return slots_; }
 
   // Before anybody else uses it. Throws Error (kPermission) when the memory may not be locked.
   void lock_memory() { memory_.lock(); }
@@ -92,15 +101,12 @@ class Ring : public std::enable_shared_from_this<Ring> {
   static constexpr std::uint64_t kNoPin = UINT64_MAX;
 
   Mirror memory_;
-  Edge* slots_;
+  RingHeader* header_;  // in memory_
+  Edge* slots_;         // the same
   std::size_t capacity_;
   std::uint64_t mask_;
 
-  // The writer's line.
-  alignas(64) std::atomic<std::uint64_t> head_{0};   // publish
-  std::atomic<std::uint64_t> claim_{0};              // announced before the slot is looked at; head_ or head_ + 1
-  std::atomic<std::uint64_t> dropped_{0};
-  // The readers' line.
+  // The readers' line. Not in the shared memory: no other process may hold up the writer.
   alignas(64) std::atomic<std::uint64_t> oldest_pin_{kNoPin};  // give-back
   std::mutex pins_mutex_;                                      // guards pins_; never taken by the writer
   std::vector<std::uint64_t> pins_;

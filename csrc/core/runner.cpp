@@ -28,6 +28,9 @@ constexpr std::int64_t kWatchNs = 100'000'000;  // how often somebody looks
 // Several samplers on a thread: those that are due so soon after one another are served together.
 constexpr std::int64_t kTogetherNs = 250'000;
 
+// Who comes from a child while the thread sleeps wakes it, unless it will wake up by itself sooner than this.
+constexpr std::int64_t kSoonNs = 2'000'000;
+
 // stop() waits so long for a reading that is under way.
 constexpr std::int64_t kStopNs = 100'000'000;
 
@@ -140,12 +143,20 @@ void Runner::end_watcher() noexcept {
 }
 
 void Runner::wake() noexcept {
-  wake_.fetch_add(1, std::memory_order_release);  // ask
-  futex_wake(wake_);
+  bell_->wake.fetch_add(1, std::memory_order_release);  // ask
+  futex_wake(bell_->wake, Sleepers::kProcesses);
 }
 
 void Runner::wake_if_asleep(std::int64_t beyond_ns) noexcept {
-  if (asleep_until_.load(std::memory_order_seq_cst) > beyond_ns) wake();  // asleep
+  if (bell_->asleep_until_ns.load(std::memory_order_seq_cst) > beyond_ns) wake();  // asleep
+}
+
+void Runner::ask_from_child(std::int64_t t_ns) noexcept {
+  std::atomic<std::int64_t>& asked = bell_->asked_until_ns;
+  std::int64_t before = asked.load(std::memory_order_relaxed);
+  while (before < t_ns && !asked.compare_exchange_weak(before, t_ns, std::memory_order_seq_cst)) {  // asleep
+  }
+  wake_if_asleep(now_ns() + kSoonNs);
 }
 
 // What the thread is to itself.
@@ -170,7 +181,7 @@ void Runner::run(Shift& shift) noexcept {
   charged_ns_ = 0;
   bool has_slept = true;
   while (true) {
-    const std::uint32_t seen = wake_.load(std::memory_order_acquire);  // ask
+    const std::uint32_t seen = bell_->wake.load(std::memory_order_acquire);  // ask
     std::int64_t deadline = INT64_MAX;
     // Awake for one, it looks for those as well whose time would come right after: waking up costs more than a look.
     const std::int64_t early_ns = has_slept ? 0 : kTogetherNs;
@@ -193,10 +204,10 @@ void Runner::run(Shift& shift) noexcept {
 }
 
 void Runner::sleep_until(std::int64_t deadline, std::uint32_t seen) noexcept {
-  asleep_until_.store(deadline, std::memory_order_seq_cst);  // asleep
+  bell_->asleep_until_ns.store(deadline, std::memory_order_seq_cst);  // asleep
   const bool has_company = std::any_of(samplers_.begin(), samplers_.end(), [](const Sampler* each) { return each->has_company(); });
-  if (!has_company) futex_wait(wake_, seen, deadline);
-  asleep_until_.store(0, std::memory_order_relaxed);
+  if (!has_company) futex_wait(bell_->wake, seen, deadline, Sleepers::kProcesses);
+  bell_->asleep_until_ns.store(0, std::memory_order_relaxed);
 }
 
 void Runner::watch() noexcept {

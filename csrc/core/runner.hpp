@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/call.hpp"
+#include "core/shared.hpp"
 
 namespace powerprobe {
 
@@ -18,9 +19,10 @@ class Sampler;
 
 // Started, stopped and woken on any thread.
 //
-//   ask     asker: what it asks for (sampler.hpp) or stop_, then wake_ (release)  ->  thread: wake_.load(acquire)
+//   ask     asker: what it asks for (sampler.hpp) or stop_, then Bell::wake (release)  ->  thread: wake.load(acquire)
 //              it sees why it was woken
-//   asleep  asker: what it asks for, then asleep_until_.load()  <->  thread: asleep_until_.store(), then what was asked for
+//   asleep  asker: what it asks for, then Bell::asleep_until_ns.load()
+//              <->  thread: asleep_until_ns.store(), then what was asked for
 //              sequentially consistent: who comes while the thread goes to sleep is seen, or sees that it has to wake it
 //   late    asker: a mark into an inbox, then stop_.load()  <->  stop(): stop_.store(), then the inboxes after the join
 //              sequentially consistent: a mark that comes too late for the thread is filled in by one of the two
@@ -38,6 +40,12 @@ class Runner {
   void start();
   void stop() noexcept;
   [[nodiscard]] bool is_forked_copy() const noexcept;
+
+  // For the children of a fork, whose copy of this has the same bell: has all samplers ask until then. Takes no lock.
+  void ask_from_child(std::int64_t t_ns) noexcept;
+  [[nodiscard]] bool is_asked_by_child(std::int64_t now) const noexcept {
+    return bell_->asked_until_ns.load(std::memory_order_seq_cst) > now;  // asleep
+  }
 
   void wake() noexcept;
   void wake_if_asleep(std::int64_t beyond_ns) noexcept;
@@ -58,6 +66,13 @@ class Runner {
   [[nodiscard]] const std::vector<Sampler*>& samplers() const noexcept { return samplers_; }
 
  private:
+  // What can be rung from the children of a fork as well.
+  struct Bell {
+    std::atomic<std::uint32_t> wake{0};             // ask; the word that the thread sleeps on
+    std::atomic<std::int64_t> asleep_until_ns{0};   // asleep
+    std::atomic<std::int64_t> asked_until_ns{0};    // asleep; by children
+  };
+
   // What a thread shares with those that wait for its end; `is_over` pairs release with acquire.
   struct Shift {
     std::atomic<std::uint32_t> is_over{0};
@@ -80,9 +95,8 @@ class Runner {
   bool may_hang_ = false;
   std::int64_t charged_ns_ = 0;  // of the thread's CPU time; its own
 
+  Shared<Bell> bell_;
   std::atomic<bool> stop_{false};              // ask, late
-  std::atomic<std::uint32_t> wake_{0};         // ask; the word that the thread sleeps on
-  std::atomic<std::int64_t> asleep_until_{0};  // asleep
   std::atomic<std::uint32_t> watch_over_{0};   // release by stop(), acquire by the watcher, which sleeps on it
 
   mutable std::mutex mutex_;  // guards what follows; never taken by the thread

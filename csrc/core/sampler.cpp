@@ -13,6 +13,8 @@
 #include "core/error.hpp"
 #include "core/futex.hpp"
 #include "core/pacer.hpp"
+#include "core/relay.hpp"
+#include "core/relay_pacer.hpp"
 #include "core/slow_pacer.hpp"
 #include "core/stamp.hpp"
 #include "core/within.hpp"
@@ -31,6 +33,10 @@ constexpr std::int64_t kLookNs = 1'000'000;
 // Who comes while the sampler sleeps wakes it, unless it will wake up by itself sooner than this.
 constexpr std::int64_t kSoonNs = 2'000'000;
 
+// A relay asks for so long at a time while it is not known for how long it will be: some of its pacer's looks, so that the other
+// process goes on meanwhile.
+constexpr std::int64_t kAskAheadNs = 100'000'000;
+
 // A mark whose edge has not come by then never will: the counter cannot be read.
 constexpr std::int64_t kGiveUpNs = 1'000'000'000;
 
@@ -44,6 +50,7 @@ std::size_t bucket(std::int64_t ns) noexcept {
 
 // What may hang is dear to read as well, and steps rarely.
 std::unique_ptr<Pacing> pacing(const Call& call, const SamplerOptions& options) {
+  if (call.is_relay()) return std::make_unique<RelayPacer>(call.channels());
   if (call.may_hang()) return std::make_unique<SlowPacer>(call.channels(), options.budget);
   return std::make_unique<Pacer>(call.channels(), options.budget, options.period_ns);
 }
@@ -65,7 +72,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
     if (channel.stale_ns < 0 || channel.stale_ns > kLongestNs) {
       throw Error(ErrorKind::kBadArgument, "stale_ns of " + channel.name + " must be 0 to 2 s: edges cannot hold a longer gap");
     }
-    if (channel.provenance == Provenance::kIntegrated && channel.update_period_ns > 0) {
+    if (channel.provenance == Provenance::kIntegrated && channel.update_period_ns > 0 && !call_->is_relay()) {
       const std::int64_t before_ns = integration_ns_ > 0 ? integration_ns_ : INT64_MAX;
       integration_ns_ = std::min(before_ns, channel.update_period_ns);
     }
@@ -182,7 +189,13 @@ void Sampler::add(std::shared_ptr<Mark> mark) {
 
 bool Sampler::is_asked_for(std::int64_t now) const noexcept {
   return askers_.load(std::memory_order_seq_cst) > 0 || asked_until_.load(std::memory_order_seq_cst) > now ||  // asleep, step
-         pending_ != nullptr;
+         runner_->is_asked_by_child(now) || pending_ != nullptr;
+}
+
+// Until when a relay's other process is to look for steps: for as long as it is known that somebody here asks, or for the next while.
+std::int64_t Sampler::asked_until_ns(std::int64_t now) const noexcept {
+  const bool is_open = askers_.load(std::memory_order_relaxed) > 0 || runner_->is_asked_by_child(now) || pending_ != nullptr;
+  return std::max(asked_until_.load(std::memory_order_relaxed), is_open ? now + kAskAheadNs : 0);
 }
 
 // Nobody asks any more. False: somebody does after all.
@@ -200,9 +213,11 @@ bool Sampler::has_company() const noexcept {
 void Sampler::begin() noexcept {
   turn_ = {.mode = mode_.load(std::memory_order_relaxed), .period_ns = period_ns_.load(std::memory_order_relaxed)};
   turn_.polled_ns = now_ns();
+  for (auto& recorder : recorders_) recorder->say_written(true);
 }
 
 void Sampler::settle() noexcept {
+  for (auto& recorder : recorders_) recorder->say_written(false);
   in_step_.store(0, std::memory_order_seq_cst);  // whoever comes after the next start() waits for that
   fill_marks(now_ns(), true);
 }
@@ -239,6 +254,7 @@ void Sampler::follow_mode(std::int64_t now) noexcept {
 // False: this thread was left behind.
 bool Sampler::turn(std::int64_t now) noexcept {
   turn_.polled_ns = now;
+  if (turn_.is_active && call_->is_relay()) call_->ask_until(asked_until_ns(now));
   if (!turn_.is_active) return poll(now, false, INT64_MAX) != kLeftBehind;
   std::int64_t missed = 0;
   if (turn_.mode != Mode::kSpin) wakeup_ns_[bucket(now - turn_.due_ns)].add();
@@ -358,6 +374,36 @@ bool Sampler::fill(Mark& mark, bool give_up) noexcept {
   }
   if (any) mark.wake();
   return complete;
+}
+
+namespace {
+
+// The sampler of a parent process, asked by its child.
+class ParentsSampler final : public Upstream {
+ public:
+  ParentsSampler(Runner& runner, std::shared_ptr<const Process> process) : runner_(runner), process_(std::move(process)) {}
+
+  [[nodiscard]] bool is_there() noexcept override { return process_->is_there(); }
+  void ask_until(std::int64_t t_ns) noexcept override { runner_.ask_from_child(t_ns); }
+
+ private:
+  Runner& runner_;
+  std::shared_ptr<const Process> process_;
+};
+
+}  // namespace
+
+std::unique_ptr<Source> Sampler::heir(std::shared_ptr<const Process> process) const {
+  std::vector<ChannelInfo> channels = call_->channels();
+  std::vector<RingReader> rings;
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    channels[i].path += " (read by process " + std::to_string(process->pid()) + ")";
+    channels[i].cpu = -1;
+    channels[i].stamp_tick_ns = 0.0;
+    rings.emplace_back(ring(i));
+  }
+  auto upstream = std::make_unique<ParentsSampler>(*runner_, std::move(process));
+  return std::make_unique<Relay>(std::move(channels), std::move(rings), std::move(upstream));
 }
 
 SamplerStats Sampler::stats() const noexcept {

@@ -13,6 +13,7 @@
 #include "core/count.hpp"
 #include "core/mark.hpp"
 #include "core/pacing.hpp"
+#include "core/process.hpp"
 #include "core/recorder.hpp"
 #include "core/ring.hpp"
 #include "core/runner.hpp"
@@ -49,11 +50,11 @@ struct SamplerStats {
 
 // Made, started, asked and stopped on any thread; owns its source. What it does itself it does on its runner's thread.
 //
-//   ask     asker: askers_, asked_until_, mode_, period_ns_ or inbox_, then Runner's wake_ (release)
-//              ->  sampler: wake_.load(acquire)   it sees why it was woken
+//   ask     asker: askers_, asked_until_, mode_, period_ns_ or inbox_, then the wake word of Runner's bell (release)
+//              ->  sampler: wake.load(acquire)   it sees why it was woken
 //   inbox   asker: inbox_ push (release)       ->  sampler: inbox_.exchange(acquire)   the mark in it is complete
-//   asleep  asker: inbox_ push or asked_until_, then Runner's asleep_until_.load()
-//              <->  thread: asleep_until_.store(), then inbox_.load() and asked_until_.load()
+//   asleep  asker: inbox_ push or asked_until_, then asleep_until_ns.load() of Runner's bell
+//              <->  thread: asleep_until_ns.store(), then inbox_.load() and asked_until_.load()
 //              sequentially consistent: who comes while the thread goes to sleep is seen, or sees that it has to wake it
 //   step    asker: askers_ or asked_until_, then in_step_.load()
 //              <->  sampler going quiet: in_step_.store(0), then askers_.load() and asked_until_.load()
@@ -114,6 +115,10 @@ class Sampler {
   [[nodiscard]] PaceStats pace_stats(std::size_t channel) const noexcept { return pacer_->stats(channel); }
   [[nodiscard]] SamplerStats stats() const noexcept;
 
+  // A source for the child of a fork, made there: what this one, which runs in the parent, finds. This is the child's copy, which has
+  // to outlive the source. `process`: the parent.
+  [[nodiscard]] std::unique_ptr<Source> heir(std::shared_ptr<const Process> process) const;
+
   // ---- For its runner
 
   void begin() noexcept;   // there will be a thread
@@ -143,6 +148,7 @@ class Sampler {
 
   void follow_guides();
   [[nodiscard]] bool is_asked_for(std::int64_t now) const noexcept;
+  [[nodiscard]] std::int64_t asked_until_ns(std::int64_t now) const noexcept;
   [[nodiscard]] bool go_quiet(std::int64_t now) noexcept;
   [[nodiscard]] std::int64_t look_ns() const noexcept;
   void follow_mode(std::int64_t now) noexcept;

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/edge.hpp"
+
 namespace powerprobe {
 
 enum class Provenance : std::uint8_t {
@@ -84,6 +86,8 @@ struct Reading {
   // what it said before. 0: it does not.
   std::int64_t at_ns = 0;
   std::int64_t gap_ns = 0;
+
+  const Edge* edge = nullptr;  // what was read is an edge that another process has found: all else but `status` is of no account
 };
 
 // Opening is the constructor's business and may throw Error; reading never throws. A source is opened on any thread and
@@ -103,6 +107,12 @@ class Source {
   // Whether read() is to be called again at once, because it brought the earlier of several news of a channel. It then brings
   // the next without asking the device, and kNoNews for all other channels.
   [[nodiscard]] virtual bool has_more() const noexcept { return false; }
+
+  // Whether it brings edges that another process finds, who looks where and when they come only if it is asked to.
+  [[nodiscard]] virtual bool is_relay() const noexcept { return false; }
+
+  // Of a relay: somebody here asks for the counters' steps until then. Called on the thread that reads, now and then while it is so.
+  virtual void ask_until(std::int64_t /*t_ns*/) noexcept {}
 
   // Sources that give the same name here are read by one thread together. Reading one of these may hang: then the others go on
   // on another thread, and read() of this one is not called again before that call is over. Empty: a thread of its own.

@@ -28,4 +28,6 @@ struct Edge {
   [[nodiscard]] rl::var<std::uint64_t>& slot() const { return *slots[static_cast<std::size_t>(this - first) % capacity]; }
 };
 
+inline void put(Edge& slot, const Edge& edge) { slot = edge; }
+
 }  // namespace powerprobe

@@ -24,9 +24,11 @@ class Mirror {
 
   void lock() {}
 
+  [[nodiscard]] void* header() noexcept { return header_.data(); }
   [[nodiscard]] void* data() noexcept { return edges_.data(); }
 
  private:
+  alignas(64) std::array<std::byte, 4096> header_;
   std::array<Edge, 2 * Edge::slots.size()> edges_;
 };
 
