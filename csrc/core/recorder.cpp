@@ -112,7 +112,8 @@ Sight Recorder::relay(Edge edge) noexcept {
   if (edge.t_ns <= last_edge_ns_) return {};  // edges of a ring are in order; what is not comes from no ring of ours
   say_healthy();
   if ((edge.flags & kEdgeWrapped) != 0) wraps_.add();
-  resets_.add(edge.segment - std::exchange(segment_, edge.segment));
+  const std::uint32_t segment_before = std::exchange(segment_, edge.segment);
+  if (last_edge_ns_ != 0) resets_.add(edge.segment - segment_before);  // not those from before this probe
   const Sight sight{.stepped = (edge.flags & (kEdgeFirst | kEdgeQuiet)) == 0, .t_ns = edge.t_ns, .gap_ns = edge.gap_ns};
   store(edge);
   return sight;
