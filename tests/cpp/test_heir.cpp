@@ -123,8 +123,6 @@ TEST_CASE("a child has the same answers as its parent, before the fork and after
   }
 }
 
-#ifndef __SANITIZE_THREAD__  // which itself does not return from a fork in the child of a fork that has threads
-
 TEST_CASE("a grandchild has them too, whether its parent asked or not") {
   for (const bool has_heir : {true, false}) {
     CAPTURE(has_heir);
@@ -210,8 +208,6 @@ TEST_CASE("when the parent's probe is stopped, or its process ends, what was kno
     CHECK(told.start_ns == (is_killed ? ESRCH : 0));
   }
 }
-
-#endif
 
 TEST_CASE("while no child asks, the parent's counters are let be") {
   Bench bench;
