@@ -93,11 +93,11 @@ typedef struct pp_options {
 #define PP_OPTIONS_INIT {(uint32_t)sizeof(pp_options), -1, NULL, NULL, 0, 0, NULL}
 
 // Opens a probe. options NULL: the one that all of this process share. It starts with the first who opens it (which takes about
-// 0.1 s) and goes with the last who closes it; its history is 10 s. With options: a private one.
+// 0.1 s) and goes with the last; its history is 10 s. With options: a private one.
 // PP_BAD_ARGUMENT, PP_PERMISSION, PP_UNAVAILABLE (the message has all reasons), PP_NO_MEMORY.
 PP_API pp_status pp_open(const pp_options *options, pp_probe **probe);
 
-// Gives back all that was asked for with this handle. Regions of it may be used on, and end unsettled. NULL: nothing happens.
+// Gives back all that was asked for with this handle. The probe goes with its last handle and region. NULL: nothing happens.
 PP_API void pp_close(pp_probe *probe);
 
 // ---- Channels
