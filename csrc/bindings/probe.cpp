@@ -249,7 +249,6 @@ void bind_probe(py::module_& m) {
       }, py::arg("timeout"), py::arg("channels"));
 
   py::class_<Probe, std::shared_ptr<Probe>>(m, "Probe")  // C code in this process may have it, too
-     
       .def(py::init(&make_probe), py::arg("sources"), py::arg("mode"), py::arg("period_ns"), py::arg("capacity"),
            py::arg("budget") = SamplerOptions{}.budget, py::arg("realtime") = false, py::arg("lock_memory") = false)
       .def_property_readonly("channels", [](const Probe& probe) {

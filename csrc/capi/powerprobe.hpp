@@ -4,7 +4,7 @@
 //     powerprobe::Probe probe;                       // the one that all of this process share
 //     powerprobe::Region region(probe);
 //     work();
-//     std::cout << region.end().energy().joules;     // lower and upper bound beside it
+//     double joules = region.end().energy().joules;  // lower and upper bound beside it
 //
 // Threads, units and what each call may do: as powerprobe.h says of the function of the same name.
 #pragma once
