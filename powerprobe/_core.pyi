@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 __version__: str
-__file__: str
 
 _C_API: object
 """A capsule named "powerprobe._core._C_API": the functions of powerprobe.h, as `struct pp_api` there."""

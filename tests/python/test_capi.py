@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import re
@@ -111,10 +112,8 @@ def shares(tmp_path_factory: pytest.TempPathFactory) -> object:
 def samplers() -> int:
     names = []
     for task in Path("/proc/self/task").iterdir():
-        try:
+        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
             names.append((task / "comm").read_text())
-        except FileNotFoundError:
-            pass  # it ended meanwhile
     return sum(name.startswith("pp-") for name in names)
 
 
