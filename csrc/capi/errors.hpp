@@ -29,7 +29,8 @@ inline void need(const void* pointer, const char* name) {
 // A struct of the caller's, which is at least as long as that of the first release, unless it was not initialized.
 inline void need_size(std::uint32_t size, std::size_t least, const char* name) {
   if (size < least) {
-    bad_argument(std::string(name) + "->struct_size is " + std::to_string(size) + ", which is too small; initialize it with its ..._INIT");
+    bad_argument(std::string(name) + "->struct_size is " + std::to_string(size) +
+                 ", which is too small; initialize it with its ..._INIT");
   }
 }
 

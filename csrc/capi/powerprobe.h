@@ -14,8 +14,8 @@
 // Threads: any thread may call anything, at once, except that pp_close() and pp_region_free() must be the last call with what they
 // are given. Signal handlers may call pp_now() and pp_mark(), and nothing else.
 // Units: instants and durations are nanoseconds (int64_t, CLOCK_MONOTONIC), energies joules, powers watts.
-// Errors: a function that can fail returns a status; pp_last_error() of the same thread has the message and the remedy. What is
-// written through an argument is then unspecified, except that handles are NULL. No exception leaves the library, nothing is printed.
+// Errors: a function that can fail returns a status; pp_last_error() of the same thread has the message and the remedy. What was
+// written through an argument is then not valid, except that handles are NULL. No exception leaves the library; it prints nothing.
 // Fork: in the child a handle of the parent answers PP_UNAVAILABLE; pp_close() it and pp_open() another.
 // ABI: see PP_ABI_VERSION. Structs that begin with struct_size may grow at their end: initialize them with their ..._INIT.
 #ifndef POWERPROBE_H
@@ -142,9 +142,9 @@ PP_API pp_status pp_find_channel(const pp_probe *probe, const char *name, uint32
 // CLOCK_MONOTONIC in nanoseconds. Safe in a signal handler.
 PP_API int64_t pp_now(void);
 
-// The same, as the begin or the end of an interval: unless somebody has asked with this handle, the samplers are told to look for the
-// counters' next steps for 20 ms, which takes a system call where one sleeps. No allocation, no lock; safe in a signal handler.
-// probe NULL: pp_now().
+// The same, as the begin or the end of an interval: unless somebody has asked with this handle, the samplers are told to look for
+// the counters' next steps for 10 ms at least, which takes a system call where one sleeps. No allocation, no lock; safe in a signal
+// handler. probe NULL: pp_now().
 PP_API int64_t pp_mark(pp_probe *probe);
 
 // Who measures many short intervals asks before the first: until the release each step of the counters is waited for and so located
@@ -226,9 +226,9 @@ typedef struct pp_edge {
   uint32_t segment;  // how often the counter was reset before; only differences within a segment are energies
 } pp_edge;
 
-// Copies the edges of a channel whose index is *next or higher, oldest first, `capacity` at most, and sets *count to their number and
-// *next to the index after the last of them, for the next call. *lost (may be NULL): how many from the old *next on were overwritten
-// before they could be copied. Begin with *next = 0. Copies are whole and in order, whatever the sampler does meanwhile.
+// Copies the edges of a channel whose index is *next or higher, oldest first, `capacity` at most, and sets *count to their number
+// and *next to the index after the last of them, for the next call. *lost (may be NULL): how many from the old *next on were
+// overwritten before they could be copied. Begin with *next = 0. Copies are whole and in order, whatever the sampler does meanwhile.
 // PP_BAD_ARGUMENT, also for PP_TOTAL, which has no edges.
 PP_API pp_status pp_read_edges(const pp_probe *probe, uint32_t channel, uint64_t *next, pp_edge *edges, size_t capacity,
                                size_t *count, uint64_t *lost);
@@ -265,8 +265,8 @@ typedef struct pp_api {
 } pp_api;
 
 #ifdef Py_PYTHON_H
-// Imports powerprobe and returns its functions; NULL with a Python exception set where it is not there or has another ABI. The table
-// lives as long as the process. Needs Python's lock.
+// Imports powerprobe and returns its functions; NULL with a Python exception set where it is not there or has another ABI. The
+// table lives as long as the process. Needs Python's lock.
 static inline const pp_api *pp_import_api(void) {
   const pp_api *api = (const pp_api *)PyCapsule_Import(PP_CAPSULE, 0);
   if (api != NULL && (api->abi_version != PP_ABI_VERSION || api->struct_size < sizeof(pp_api))) {

@@ -84,11 +84,13 @@ int64_t pp_now(void) { return powerprobe::now_ns(); }
 
 int64_t pp_mark(pp_probe* probe) {
   const std::int64_t now = powerprobe::now_ns();
-  if (probe != nullptr && probe->asked.load(std::memory_order_relaxed) == 0) {
-    const int error = errno;  // of whom a signal handler interrupted
-    probe->opened->probe().ask_until(now + kLingerNs);
-    errno = error;
-  }
+  if (probe == nullptr || probe->asked.load(std::memory_order_relaxed) != 0) return now;
+  // Not again while half of it is left: the samplers look at what is written here, and each time would have to fetch it anew.
+  if (probe->asked_until_ns.load(std::memory_order_relaxed) - now > kLingerNs / 2) return now;
+  const int error = errno;  // of whom a signal handler interrupted
+  probe->opened->probe().ask_until(now + kLingerNs);
+  probe->asked_until_ns.store(now + kLingerNs, std::memory_order_relaxed);
+  errno = error;
   return now;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A machine for tests in C: a folder whose `power` PMU is the kernel's real `msr` PMU, so that the package takes a nanojoule for each
-// tick of the TSC and the truth is an instruction. Where that PMU may not be used, an estimate, which knows no truth.
+// A machine for tests in C: a folder whose `power` PMU is the kernel's real `msr` PMU, so that the package takes a nanojoule for
+// each tick of the TSC and the truth is an instruction. Where that PMU may not be used, an estimate, which knows no truth.
 #ifndef MACHINE_H
 #define MACHINE_H
 
