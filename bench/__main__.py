@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import accuracy, fake_gpu, intervals, machine, python_layer, region_table, sampler
+from . import accuracy, capi, fake_gpu, intervals, machine, python_layer, region_table, sampler
 from .measure import NotHere, Row
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row | NotHere]]] = {
@@ -21,6 +21,8 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row | NotHere]]] = {
         sampler.publish_ns,
         python_layer.view_us,
         python_layer.region_python_ns,
+        capi.mark_c_ratio,
+        capi.energy_c_ns,
         intervals.intervals_sorted_vs_interp,
         intervals.intervals_random_vs_interp,
         sampler.poll_1khz_cpu_ratio,

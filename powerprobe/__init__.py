@@ -40,6 +40,7 @@ from .replay import replay
 
 if TYPE_CHECKING:
     from .benchmarking import benchmark, compare
+    from .embedding import get_cmake_dir, get_include, get_library
     from .interval import Interval
     from .percall import Benchmark, CallEnergy, Comparison
 
@@ -73,6 +74,9 @@ __all__ = [
     "benchmark",
     "compare",
     "discover",
+    "get_cmake_dir",
+    "get_include",
+    "get_library",
     "measure",
     "now_ns",
     "replay",
@@ -86,6 +90,9 @@ _LATER = {
     "Interval": "interval",
     "benchmark": "benchmarking",
     "compare": "benchmarking",
+    "get_cmake_dir": "embedding",
+    "get_include": "embedding",
+    "get_library": "embedding",
 }
 
 

@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 __version__: str
 
+_C_API: object
+"""A capsule named "powerprobe._core._C_API": the functions of powerprobe.h, as `struct pp_api` there."""
+
 EDGE_DTYPE: np.dtype[np.void]
 """The record: t_ns i8, joules f8, gap_ns u4, read_ns u4, flags u4, segment u4 (32 bytes)."""
 

@@ -57,6 +57,12 @@ def shared_probe(
     return probe, tuple(chosen)
 
 
+def shared_native() -> tuple[_core.Probe, _Names]:
+    """For C code in this process that opens the shared probe: that of a plain `measure()`, and the names of its channels."""
+    probe, names = shared_probe(None, None, None)
+    return probe._native, names
+
+
 def _probe_with(key: _Key, found: Discovery, chosen: Sequence[str]) -> Probe:
     probe = _probes.get((key, tuple(chosen)))
     if probe is not None:

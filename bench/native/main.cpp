@@ -14,7 +14,8 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: powerprobe_bench NAME ROUNDS, with NAME one of\n"
-    "  publish, cadence, nvml-calls, poll-{moving,resting}, intervals-{metronome,jitter}-{sorted,random}, watts,\n"
+    "  publish, cadence, nvml-calls, mark-c-{asked,unasked}, energy-c, poll-{moving,resting}, watts,\n"
+    "  intervals-{metronome,jitter}-{sorted,random},\n"
     "  {track,realtime}-{one-watt,metronome,shaken,ice-lake,stamped}, measure-{metronome,shaken,ice-lake,stamped},\n"
     "  {const,square,burst}-{metronome,shaken,ice-lake,stamped}\n";
 
@@ -30,6 +31,9 @@ int run(std::string_view name, int rounds) {
   if (name == "intervals-metronome-random") return bench::intervals(rounds, false, false);
   if (name == "intervals-jitter-sorted") return bench::intervals(rounds, true, true);
   if (name == "intervals-jitter-random") return bench::intervals(rounds, true, false);
+  if (name == "mark-c-asked") return bench::mark_c(rounds, true);
+  if (name == "mark-c-unasked") return bench::mark_c(rounds, false);
+  if (name == "energy-c") return bench::energy_c(rounds);
   if (name == "watts") return bench::watts(rounds);
   if (name == "nvml-calls") return bench::nvml_calls(rounds);
   const std::string_view what = name.substr(0, name.find('-'));

@@ -37,6 +37,8 @@ int publish(int rounds);                              // ns for each edge
 int poll(int rounds, bool moving);                    // ns for each poll; whether the counters move between two of them
 int cadence(int rounds);                              // CPU time of the sampler's thread over the time it polls at 1 kHz
 int intervals(int rounds, bool jitter, bool sorted);  // ns for each interval
+int mark_c(int rounds, bool asked);                   // ns for the two marks of a region
+int energy_c(int rounds);                             // ns for each interval, asked one by one
 int watts(int rounds);                                // W while somebody asks, and while nobody does
 
 // These have no limit; the lines they print have names of their own.

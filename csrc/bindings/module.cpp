@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   bindings::bind_probe(m);
   bindings::bind_regions(m);
   bindings::bind_arithmetic(m);
+  bindings::bind_capi(m);
 }

@@ -189,7 +189,7 @@ py::list sampler_stats(const Probe& probe) {
   return result;
 }
 
-std::unique_ptr<Probe> make_probe(const py::sequence& opened, const std::string& mode, std::int64_t period_ns,
+std::shared_ptr<Probe> make_probe(const py::sequence& opened, const std::string& mode, std::int64_t period_ns,
                                   std::size_t capacity, double budget, bool realtime, bool lock_memory) {
   if (period_ns < 1) throw Error(ErrorKind::kBadArgument, "period_ns must be at least 1");
   if (!(budget > 0.0 && budget <= 1.0)) throw Error(ErrorKind::kBadArgument, "budget must be above 0 and at most 1");
@@ -202,7 +202,7 @@ std::unique_ptr<Probe> make_probe(const py::sequence& opened, const std::string&
     }
   }
   const WithoutGil unlocked;
-  return std::make_unique<Probe>(std::move(sources), options);
+  return std::make_shared<Probe>(std::move(sources), options);
 }
 
 }  // namespace
@@ -248,7 +248,7 @@ void bind_probe(py::module_& m) {
         return mark.wait_until(deadline, channels);
       }, py::arg("timeout"), py::arg("channels"));
 
-  py::class_<Probe>(m, "Probe")
+  py::class_<Probe, std::shared_ptr<Probe>>(m, "Probe")  // C code in this process may have it, too
       .def(py::init(&make_probe), py::arg("sources"), py::arg("mode"), py::arg("period_ns"), py::arg("capacity"),
            py::arg("budget") = SamplerOptions{}.budget, py::arg("realtime") = false, py::arg("lock_memory") = false)
       .def_property_readonly("channels", [](const Probe& probe) {

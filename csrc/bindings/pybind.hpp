@@ -17,5 +17,6 @@ void bind_probe(py::module_& m);
 void bind_regions(py::module_& m);
 void bind_replay(py::module_& m);
 void bind_arithmetic(py::module_& m);
+void bind_capi(py::module_& m);
 
 }  // namespace powerprobe::bindings

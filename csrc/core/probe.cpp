@@ -102,6 +102,11 @@ Lease Probe::lease_newest(std::size_t channel, std::uint64_t count) const {
   return samplers_[place.sampler]->ring(place.channel)->lease_newest(count);
 }
 
+Lease Probe::lease_from(std::size_t channel, std::uint64_t index) const {
+  const Place place = places_[channel];
+  return samplers_[place.sampler]->ring(place.channel)->lease(index);
+}
+
 ChannelStats Probe::channel_stats(std::size_t channel) const noexcept {
   const Place place = places_[channel];
   return samplers_[place.sampler]->channel_stats(place.channel);
@@ -159,6 +164,18 @@ Energy Probe::energy_until(std::size_t channel, const Mark& start, std::int64_t 
   const Point begin =
       is_settled ? start.slots()[channel].point : unsettled_point(edges, model, start.t_ns(), pinned.guide());
   return energy_between(begin, unsettled_point(edges, model, end_ns, pinned.guide()), model);
+}
+
+std::optional<Energy> Probe::energy_near(std::size_t channel, std::int64_t start_ns, std::int64_t end_ns) const {
+  constexpr std::uint64_t kNear = 256;
+  const Recorder& counter = recorder(channel);
+  if (counter.guide() != nullptr || end_ns < start_ns) return std::nullopt;
+  const Lease lease = lease_newest(channel, kNear);
+  const auto edges = lease.edges();
+  const std::size_t before = lease.first_index() > 0 ? 2 : 0;  // where an edge stands depends on the two before it (series.hpp)
+  if (edges.size() < before + 2 || start_ns < edges[before].t_ns || end_ns > last_answerable_ns(edges)) return std::nullopt;
+  return energy_in(edges, EnergyModel::of(channels_[channel]), start_ns, end_ns,
+                   counter.has_rare_since(lease.first_index()));
 }
 
 void Probe::energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends,

@@ -59,6 +59,10 @@ class Probe {
   void energies(std::size_t channel, std::span<const std::int64_t> starts, std::span<const std::int64_t> ends, Energies out,
                 bool unsettled = false) const;
 
+  // The same for one interval among the newest edges, without allocating and without pinning the others: what energies() would say,
+  // or nothing where that takes more (older edges, one behind the end, a guide) or throws.
+  [[nodiscard]] std::optional<Energy> energy_near(std::size_t channel, std::int64_t start_ns, std::int64_t end_ns) const;
+
   // Up to when energies() can answer for a channel: there is an edge behind it, and its guide, if it has one, has told of that time
   // or was waited for long enough. INT64_MIN: nothing was read yet.
   [[nodiscard]] std::int64_t known_until_ns(std::size_t channel) const;
@@ -69,6 +73,9 @@ class Probe {
 
   // The newest edges (all with UINT64_MAX), pinned.
   [[nodiscard]] Lease lease_newest(std::size_t channel, std::uint64_t count) const;
+
+  // Those from an index on that the ring still holds, pinned.
+  [[nodiscard]] Lease lease_from(std::size_t channel, std::uint64_t index) const;
 
   [[nodiscard]] ChannelStats channel_stats(std::size_t channel) const noexcept;
   [[nodiscard]] PaceStats pace_stats(std::size_t channel) const noexcept;

@@ -177,6 +177,16 @@ Energy energy_between(const Point& start, const Point& end, const EnergyModel& m
   return between(start, end, Limits(model));
 }
 
+Energy energy_in(std::span<const Edge> edges, const EnergyModel& model, std::int64_t start_ns, std::int64_t end_ns,
+                 bool rare) noexcept {
+  const Points points(edges, model);
+  const Index start = points.search(0, points.last() + 1, start_ns);
+  const Index end = points.search(start, points.last() + 1, end_ns);
+  Energy energy = between(points.on(start, start_ns), points.on(end, end_ns), points.limits());
+  for (Index i = start + 1; rare && i <= end; ++i) energy.flags |= edges[i].flags & kRareEdgeFlags;
+  return energy;
+}
+
 IntervalsRange intervals_range(std::span<const std::int64_t> starts, std::span<const std::int64_t> ends) noexcept {
   const std::size_t count = starts.size();
   if (is_in_order(starts, ends)) return {starts.front(), ends.back(), -1, true};

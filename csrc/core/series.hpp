@@ -110,6 +110,11 @@ Point point_beyond(std::span<const Edge> edges, const EnergyModel& model, std::i
 
 Energy energy_between(const Point& start, const Point& end, const EnergyModel& model) noexcept;
 
+// The energy of one interval within what the edges can answer, with the flags that energies_between() would give it. Never allocates.
+// `rare`: an edge in the run may have rare flags.
+Energy energy_in(std::span<const Edge> edges, const EnergyModel& model, std::int64_t start_ns, std::int64_t end_ns,
+                 bool rare) noexcept;
+
 struct IntervalsRange {
   std::int64_t first_ns;     // the earliest start
   std::int64_t last_ns;      // the latest end

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "allocations.hpp"
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "scripted.hpp"
@@ -256,6 +257,54 @@ TEST_CASE("what happened far from both ends of an interval is told, by the model
                  {{&energy.joules, 1}, {&energy.lower, 1}, {&energy.upper, 1}, {&energy.flags, 1}});
   CHECK((energy.flags & kEdgeWrapped) != 0);
   CHECK(energy.upper < 1e3);
+}
+
+TEST_CASE("one interval among the newest edges has the same answer as many, without an allocation") {
+  ChannelInfo wrapping = millijoules("package-0");
+  wrapping.modulus = 1'000;
+  auto script = std::make_shared<Script>();
+  script->modulus = 1'000;
+  std::vector<std::unique_ptr<Source>> sources;
+  sources.push_back(std::make_unique<ScriptedSource>(std::vector{wrapping}, script));
+  Probe probe(std::move(sources), {.mode = Mode::kPoll, .period_ns = kMs / 50});
+  script->under_load(7);
+  probe.start();
+  probe.ask();
+  const std::int64_t deadline_ns = soon();
+  while (probe.channel_stats(0).edges < 600 && now_ns() < deadline_ns) ::usleep(100);
+  probe.stop();
+  const std::vector<Edge> edges = [&] {
+    const Lease lease = probe.lease_newest(0, UINT64_MAX);
+    return std::vector<Edge>(lease.edges().begin(), lease.edges().end());
+  }();
+  REQUIRE(edges.size() >= 600);
+  const std::size_t near = edges.size() - 254;
+  bool saw_wrap = false;
+  for (std::size_t i = near; i + 1 < edges.size(); ++i) {
+    for (const std::size_t length : {std::size_t{0}, std::size_t{1}, std::size_t{5}, edges.size()}) {
+      const Edge& to = edges[std::min(i + length, edges.size() - 1)];
+      const std::int64_t start_ns = std::min(edges[i].t_ns + edges[i].gap_ns / 2, last_answerable_ns(edges));
+      const std::int64_t end_ns = std::max(start_ns, std::min(to.t_ns + 1'000, last_answerable_ns(edges)));
+      Energy expected;
+      probe.energies(0, {&start_ns, 1}, {&end_ns, 1},
+                     {{&expected.joules, 1}, {&expected.lower, 1}, {&expected.upper, 1}, {&expected.flags, 1}});
+      const std::size_t before = allocations;
+      const auto energy = probe.energy_near(0, start_ns, end_ns);
+      const std::size_t after = allocations;
+      CHECK(after == before);
+      REQUIRE(energy.has_value());
+      CHECK(energy->joules == expected.joules);
+      CHECK(energy->lower == expected.lower);
+      CHECK(energy->upper == expected.upper);
+      CHECK(energy->flags == expected.flags);
+      saw_wrap |= (energy->flags & kEdgeWrapped) != 0;
+    }
+  }
+  CHECK(saw_wrap);
+  const std::int64_t last_ns = last_answerable_ns(edges);
+  CHECK(!probe.energy_near(0, edges[near].t_ns - 1, last_ns));  // where it stands may depend on edges that were not looked at
+  CHECK(!probe.energy_near(0, edges[near].t_ns, last_ns + 1));
+  CHECK(!probe.energy_near(0, last_ns, last_ns - 1));
 }
 
 TEST_CASE("a single edge answers nothing, even when a value is never old") {
