@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The probe that everyone in a process shares: made at the first `measure()`, stopped when the interpreter exits.
 
-Nothing runs before. The child of a fork starts afresh. Where a channel has ended, because a GPU was lost or its driver
+Nothing runs before. The child of a fork shares its parent's; when the parent has ended it makes one of its own, or raises, as
+POWERPROBE_ORPHANS says. Where a channel has ended, because a GPU was lost or its driver
 reloaded, the machine is searched again, and what begins from then on is measured by a new probe if the channel is back.
 """
 
@@ -52,8 +53,11 @@ def shared_probe(
             found = _found[key] = discover(names, strict)
         chosen = select(found.channels, channels, all_gpus)
         probe = _probe_with(key, found, chosen)
-        if probe._has_ended(chosen):
+        if probe._is_orphan():
+            probe = _of_orphan(key, found, chosen)
+        elif probe._has_ended(chosen):
             probe = _searched_again(key, chosen) or probe
+        probe._inherit()
     return probe, tuple(chosen)
 
 
@@ -72,6 +76,21 @@ def _probe_with(key: _Key, found: Discovery, chosen: Sequence[str]) -> Probe:
     if probe is None:
         probe = _probes[key, names] = _started(found, names)
     return probe
+
+
+def _of_orphan(key: _Key, found: Discovery, chosen: Sequence[str]) -> Probe:
+    """What the child of a fork measures with when its parent, which read the counters for both, has ended."""
+    wish = os.environ.get("POWERPROBE_ORPHANS", "open")
+    if wish not in ("open", "raise"):
+        raise BadArgument(f"POWERPROBE_ORPHANS must be 'open' or 'raise', not {wish!r}")
+    if wish == "raise":
+        raise Unavailable(
+            "the process that forked this one has ended, and it read the counters for both",
+            remedy="keep it running, or set POWERPROBE_ORPHANS=open so that this process reads them itself",
+        )
+    for outdated in [each for each, probe in _probes.items() if probe._is_orphan()]:
+        del _probes[outdated]
+    return _probe_with(key, found, chosen)
 
 
 def _started(found: Discovery, names: _Names) -> Probe:
@@ -114,11 +133,10 @@ def _searched_again(key: _Key, chosen: Sequence[str]) -> Probe | None:
     return None
 
 
-def _start_afresh() -> None:
-    # In the child of a fork the samplers do not exist, and a thread that held the lock does not either.
+def _forget_lock() -> None:
+    # In the child of a fork a thread that held the lock does not exist. The probes go on, see Probe.
     global _lock
     _lock = threading.Lock()
-    _probes.clear()
 
 
-os.register_at_fork(after_in_child=_start_afresh)
+os.register_at_fork(after_in_child=_forget_lock)

@@ -232,6 +232,7 @@ class Measurement(PerItem):
         self.start_ns = self._start.t_ns
         probe._watch(self.start_ns)
         self._is_watched = True
+        self._forks = probe._forks
         self._end_ns: int | None = None
         self._end: _core.Mark | None = None
         self._failure = ""
@@ -258,6 +259,7 @@ class Measurement(PerItem):
             try:
                 self._end = self._probe._mark()
                 self._end_ns = self._end.t_ns
+                self._start = self._probe._kept(self._start, self.channels)
                 self._usage = self._probe._end(self.channels, self._usage)
                 if self._boards is not None:
                     self._boards.end()
@@ -271,7 +273,7 @@ class Measurement(PerItem):
     def _stop_watching(self) -> None:
         if self._is_watched:
             self._is_watched = False
-            with contextlib.suppress(PowerprobeError):  # left behind by a fork
+            if self._forks == self._probe._forks:  # else it is the parent that watches
                 self._probe._unwatch()
 
     def __del__(self) -> None:
@@ -569,6 +571,8 @@ class Measurement(PerItem):
         _ = self.end_ns
         if self._values is None:  # two threads that come here at once find the same values
             if self._end is not None and not self._is_settled():
+                self._start = self._probe._kept(self._start, self._needed())
+                self._end = self._probe._kept(self._end, self._needed())
                 self._probe._wait_for((self._start, self._end), _SETTLE, self._needed())
             self._values = self._evaluated()
         return self._values

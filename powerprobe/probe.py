@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -51,8 +51,12 @@ class Probe:
             energies = probe.energy(start, now_ns())
 
     The threads (one for each source object) run from `start()` to `close()`; a with block does both. All methods may be
-    called from any thread. After `close()` whatever the rings still hold can be asked and viewed. In the child of a fork
-    the threads do not exist: there every method raises `Unavailable`.
+    called from any thread. After `close()` whatever the rings still hold can be asked and viewed.
+
+    In the child of a fork it goes on: it reads the rings of the parent, which both processes have in memory, and has the
+    parent look at the counters while somebody in the child asks. Intervals from before the fork can be asked as well, and both get
+    the same answers. It knows no regions from before. When the parent ends or closes the probe, its channels are gone: what
+    was until then can be asked, what comes later raises `ChannelGone`. Processes that are spawned have nothing of it.
 
     Args:
         channels: what to read: a name, a pattern as a shell knows it ("package-*"; "*" for all) or several. None: all but
@@ -123,12 +127,11 @@ class Probe:
         }  # also of what its sources read without having been asked
         self.channels = tuple(self._index)
         self._tree = Tree(found, self.channels)
-        self._regions = _core.Regions(synchronize)
-        self._table = Regions(self._tree, self.channels)
-        self.region = self._regions.region  # type: ignore[method-assign]  # no Python frame between a with and its stamp
-        self._lock = threading.Lock()  # guards _is_open and _table
         self._is_open = False
         self._is_closed = False
+        self._is_heir = False
+        self._forks = 0  # since it was made
+        self._begin_afresh()
         _probes.add(self)
 
     # ---- Life
@@ -156,6 +159,12 @@ class Probe:
             self._is_open = True
         return True
 
+    def _begin_afresh(self) -> None:
+        self._regions = _core.Regions(synchronize)
+        self._table = Regions(self._tree, self.channels)
+        self.region = self._regions.region  # type: ignore[method-assign]  # no Python frame between a with and its stamp
+        self._lock = threading.RLock()  # guards _is_open, _table and the making of an heir
+
     def set_mode(self, mode: str, period: float | None = None) -> None:
         """Changes how the counters are looked at, at once; see the class. `period` is for "poll".
 
@@ -172,8 +181,8 @@ class Probe:
         """Waits for the last edges (0.15 s at most), then stops the samplers. Calling it again changes nothing."""
         with self._lock:
             self._is_closed = True
-            if self._is_open:
-                self._is_open = False
+            was_open, self._is_open = self._is_open, False
+            if was_open and not isinstance(self._native, _Inherited):
                 try:
                     self._native.mark().wait(_LAST_SETTLE, range(len(self._native.channels)))
                 finally:
@@ -187,6 +196,8 @@ class Probe:
 
     def __repr__(self) -> str:
         state = "running" if self._is_open else "closed" if self._is_closed else "not started"
+        if self._is_heir:
+            state += ", read by the process that forked this one"
         return f"<Probe of {', '.join(self.channels)}, {state}>"
 
     # ---- Questions
@@ -325,6 +336,28 @@ class Probe:
 
     # ---- For the rest of this package
 
+    def _in_child(self) -> None:
+        """In the child of a fork, right after it. What the child does not use costs it nothing."""
+        self._forks += 1
+        if self._is_open or self._is_closed:
+            if not isinstance(self._native, _Inherited):
+                self._native = cast(_core.Probe, _Inherited(self, self._native))
+            self._is_heir = True
+        self._begin_afresh()
+
+    def _inherit(self) -> _core.Probe:
+        """What a probe in the child of a fork asks: not its parent's native probe, but that one's heir."""
+        with self._lock:
+            if isinstance(self._native, _Inherited):
+                heir = self._native.of_parent.heir()
+                heir.start()
+                self._infos = {c.name: c for c in heir.channels if c.name in self._index}
+                self._native = heir
+        return self._native
+
+    def _is_orphan(self) -> bool:
+        return self._is_heir and self._inherit().orphan
+
     def _select(self, channels: str | Iterable[str] | None) -> tuple[str, ...]:
         return self.channels if channels is None else tuple(select(list(self._infos.values()), channels))
 
@@ -379,6 +412,12 @@ class Probe:
 
     def _mark(self) -> _core.Mark:
         return self._native.mark()
+
+    def _kept(self, mark: _core.Mark, channels: Iterable[str]) -> _core.Mark:
+        """The same instant, where a mark from before a fork was not complete: nobody here will fill that one in."""
+        if not self._is_heir or self._are_done((mark,), channels):
+            return mark
+        return self._native.mark(mark.t_ns)
 
     def _are_done(self, marks: Iterable[_core.Mark], channels: Iterable[str]) -> bool:
         places = [self._places[name] for name in channels]
@@ -512,17 +551,18 @@ def _instants(name: str, value: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return array.astype(np.int64, copy=False)
 
 
-class _LeftBehind:
-    """Stands where the native probe was, in the child of a fork. Keeps it, for its threads cannot be joined here."""
+class _Inherited:
+    """Stands where the native probe was, in the child of a fork, until somebody asks: then there is an heir."""
 
-    def __init__(self, native: object) -> None:
+    def __init__(self, probe: Probe, native: _core.Probe) -> None:
+        self._probe = weakref.ref(probe)  # no cycle: a probe goes when nobody has it any more
+        self.of_parent = native
         _left_behind.append(native)
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise Unavailable(
-            "this probe stayed with the parent process: threads do not survive a fork",
-            remedy="make a Probe in the child",
-        )
+    def __getattr__(self, name: str) -> object:
+        probe = self._probe()
+        assert probe is not None  # who asks has it
+        return getattr(probe._inherit(), name)
 
 
 _probes: weakref.WeakSet[Probe] = weakref.WeakSet()
@@ -534,13 +574,10 @@ def _close_all() -> None:
         probe.close()
 
 
-def _leave_behind() -> None:
+def _go_on_in_child() -> None:
     for probe in list(_probes):
-        probe._lock = threading.Lock()
-        probe._is_open = False
-        probe._is_closed = True
-        probe._native = cast(_core.Probe, _LeftBehind(probe._native))
+        probe._in_child()
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_leave_behind)
+os.register_at_fork(after_in_child=_go_on_in_child)

@@ -257,6 +257,8 @@ void bind_probe(py::module_& m) {
         return channels;
       })
       .def_property_readonly("running", &Probe::is_running)
+      .def("heir", [](const Probe& probe) { return std::shared_ptr<Probe>(probe.heir()); }, py::keep_alive<0, 1>())
+      .def_property_readonly("orphan", &Probe::is_orphan)
       .def("start", &Probe::start)
       .def("stop", &Probe::stop, py::call_guard<WithoutGil>())
       .def("ask", &Probe::ask)

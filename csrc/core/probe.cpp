@@ -43,7 +43,9 @@ std::unique_ptr<Probe> Probe::heir() const {
   for (const auto& sampler : samplers_) sources.push_back(sampler->heir(process_));
   SamplerOptions options = options_;
   options.mode = Mode::kTrack;
-  return std::make_unique<Probe>(std::move(sources), options);
+  auto heir = std::make_unique<Probe>(std::move(sources), options);
+  heir->parent_ = process_;
+  return heir;
 }
 
 void Probe::start() {

@@ -28,6 +28,9 @@ class Probe {
   // gone. Costs a thread for each sampler, which sleeps while nobody asks.
   [[nodiscard]] std::unique_ptr<Probe> heir() const;
 
+  // An heir whose parent's process has ended. Asks the kernel, so that it is known at once.
+  [[nodiscard]] bool is_orphan() const noexcept { return parent_ != nullptr && !parent_->is_there(); }
+
   void start();
   void stop() noexcept;
   [[nodiscard]] bool is_running() const noexcept;
@@ -110,6 +113,7 @@ class Probe {
   std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<bool> may_hang_;  // by sampler
   std::shared_ptr<const Process> process_ = std::make_shared<Process>();  // for heirs
+  std::shared_ptr<const Process> parent_;                                 // of an heir
   std::atomic<int> running_pid_{0};  // the process it runs in; 0: none. Relaxed: says whether marks are taken; orders nothing
 };
 

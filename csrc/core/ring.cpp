@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/ring.hpp"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,12 @@ namespace {
 
 std::atomic<std::int64_t> g_live_rings{0};   // counted for tests, ordered by nothing
 std::atomic<std::int64_t> g_live_leases{0};  // the same
+
+// How many forks this process is away from the first one; relaxed, because a child begins with one thread. The mutex around the pins
+// of a ring that a child inherited may be held for ever by a thread that does not exist there.
+std::atomic<std::int32_t> g_forks{0};
+[[maybe_unused]] const int g_is_told_of_forks =
+    ::pthread_atfork(nullptr, nullptr, [] { g_forks.fetch_add(1, std::memory_order_relaxed); });
 
 std::size_t rounded(std::size_t edges) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -30,6 +37,7 @@ Ring::Ring(std::size_t capacity)
     : memory_(capacity * sizeof(Edge)),
       header_(::new(memory_.header()) RingHeader),
       slots_(static_cast<Edge*>(memory_.data())),
+      forks_(g_forks.load(std::memory_order_relaxed)),
       capacity_(capacity),
       mask_(capacity - 1) {
   g_live_rings.fetch_add(1, std::memory_order_relaxed);
@@ -75,6 +83,7 @@ Lease Ring::pin(std::uint64_t from, std::uint64_t count) {
 }
 
 void Ring::unpin(std::uint64_t pin) noexcept {
+  if (forks_ != g_forks.load(std::memory_order_relaxed)) return;  // a child's copy: it holds nobody up
   const std::lock_guard lock(pins_mutex_);
   const auto at = std::find(pins_.begin(), pins_.end(), pin);
   *at = pins_.back();

@@ -103,6 +103,7 @@ class Ring : public std::enable_shared_from_this<Ring> {
   Mirror memory_;
   RingHeader* header_;  // in memory_
   Edge* slots_;         // the same
+  std::int32_t forks_;  // of which process it is, see ring.cpp
   std::size_t capacity_;
   std::uint64_t mask_;
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The child of a fork: threads are not there, so a probe must say so, and the shared one starts afresh."""
+"""Forks, with real processes: the child reads its parent's rings as long as the parent lives, and both have the same answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 # Runs `in_child` in a forked child, which reports what it printed, raised or how it was killed.
 FORK = """
-import os, sys, warnings
+import os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # "fork in a process with threads": the very thing tested
 import conftest, powerprobe as pp
 from powerprobe import default
@@ -28,45 +28,100 @@ def fork(in_child):
     status = os.waitpid(pid, 0)[1]
     print("child ended with", status)
 
+def samplers():
+    names = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+    return sum(name.startswith("pp-") for name in names)
+
 probe = pp.Probe(sources=pp.replay([steady()])).start()
 before = pp.now_ns()
 """
 
-QUESTIONS = {
-    "view": "lambda: probe.view('package-0')",
-    "energy": "lambda: probe.energy(before, before + 1)",
-    "measure": "lambda: probe.measure().begin()",
-    "regions": "lambda: probe.regions()",
-    "stats": "lambda: probe.stats()",
-    "start": "lambda: probe.start()",
-}
 
-
-@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_probe_of_the_parent_says_that_it_stayed_behind(python: Callable, question: str) -> None:
-    done = python(f"{FORK}\nfork({question})\nprint(probe.energy(before, pp.now_ns()).joules[0] >= 0.0)\nprobe.close()")
-    first, second, third = done.stdout.splitlines()
-    assert first.startswith("Unavailable")
-    assert "fork" in first or "closed" in first
-    assert second == "child ended with 0"
-    assert third == "True"  # the parent's goes on
+def lines(done: object) -> list[str]:
     assert done.stderr == ""
+    return done.stdout.splitlines()
 
 
-def test_closing_and_dropping_it_in_the_child_does_not_hang(python: Callable) -> None:
+def test_the_child_has_its_parents_answers_from_before_the_fork_and_after_it(python: Callable) -> None:
+    done = python(f"""{FORK}
+time.sleep(0.005)
+middle = pp.now_ns()
+expected = probe.energy(before, middle)
+receive, send = os.pipe()
+def child():
+    old = probe.energy(before, middle)
+    print(old.joules[0] == expected.joules[0] > 0, samplers())
+    start = pp.now_ns()
+    time.sleep(0.005)
+    end = pp.now_ns()
+    time.sleep(0.005)
+    new = probe.energy(start, end)
+    os.write(send, f"{{start}} {{end}} {{new.lower[0]!r}} {{new.upper[0]!r}}".encode())
+    print(len(probe.view("package-0")) > 2, repr(probe))
+fork(child)
+os.close(send)
+start, end, lower, upper = os.read(receive, 1000).split()
+mine = probe.energy(int(start), int(end))
+print((float(lower), float(upper)) == (mine.lower[0], mine.upper[0]), samplers())
+""")
+    assert lines(done) == [
+        "True 1",
+        "True <Probe of package-0, running, read by the process that forked this one>",
+        "child ended with 0",
+        "True 1",
+    ]
+
+
+@pytest.mark.parametrize("question", ["probe.measure().begin().end().total", "probe.regions()", "probe.stats()"])
+def test_every_method_goes_on_in_the_child(python: Callable, question: str) -> None:
+    done = python(f"{FORK}\nfork(lambda: print(type({question}).__name__))")
+    assert lines(done)[0] in ("float", "Regions", "dict")
+
+
+def test_regions_in_the_child_are_its_own(python: Callable) -> None:
+    done = python(f"""{FORK}
+with probe.region("parents"):
+    pass
+def child():
+    with probe.region("childs"):
+        time.sleep(0.002)
+    print(probe.regions().names, probe.regions().joules[0, 0] > 0)
+fork(child)
+print(probe.regions().names)
+""")
+    assert lines(done) == ["('childs',) True", "child ended with 0", "('parents',)"]
+
+
+def test_who_asks_nothing_in_the_child_costs_nothing_there(python: Callable) -> None:
     done = python(f"""{FORK}
 def child():
     global probe
+    print(samplers())
     probe.close()
     probe.close()
-    print(repr(probe))
+    print(repr(probe), samplers())
     del probe
     import gc
     gc.collect()
-    print("fine")
 fork(child)
+print(probe.stats()["running"])
 """)
-    assert done.stdout.splitlines() == ["<Probe of package-0, closed>", "fine", "child ended with 0"]
+    closed = "<Probe of package-0, closed, read by the process that forked this one>"
+    assert lines(done) == ["0", f"{closed} 0", "child ended with 0", "True"]
+
+
+def test_closing_it_in_the_child_leaves_the_parents_alone(python: Callable) -> None:
+    done = python(f"""{FORK}
+def child():
+    probe.measure().begin()
+    probe.close()
+    print(samplers())
+fork(child)
+with probe.measure() as m:
+    time.sleep(0.002)
+print(m.total > 0)
+""")
+    assert lines(done) == ["0", "child ended with 0", "True"]
 
 
 def test_a_view_from_before_the_fork_can_be_read_and_dropped(python: Callable) -> None:
@@ -78,25 +133,23 @@ def child():
     del view
 fork(child)
 """)
-    assert done.stdout.splitlines() == ["0.0", "child ended with 0"]
+    assert lines(done) == ["0.0", "child ended with 0"]
 
 
-def test_a_measurement_that_is_complete_can_be_read_one_that_is_not_says_why(python: Callable) -> None:
+def test_a_measurement_that_was_begun_before_the_fork_can_be_ended_in_both(python: Callable) -> None:
     done = python(f"""{FORK}
 with probe.measure() as complete:
-    pass
+    time.sleep(0.002)
 complete.total
 running = probe.measure().begin()
 def child():
-    print(complete.total >= 0.0)
-    print(running.end().unknown)
-    print(repr(running.total))
+    print(complete.total > 0)
+    time.sleep(0.002)
+    print(running.end().unknown, running.total > 0)
 fork(child)
-print(running.end().unknown)
+print(running.end().unknown, running.total > 0)
 """)
-    first, reason, total, ended, unknown = done.stdout.splitlines()
-    assert (first, total, ended, unknown) == ("True", "nan", "child ended with 0", "{}")
-    assert "fork" in reason
+    assert lines(done) == ["True", "{} True", "child ended with 0", "{} True"]
 
 
 def test_a_block_around_a_fork_passes_the_childs_exception_on(python: Callable) -> None:
@@ -113,33 +166,166 @@ except LookupError as error:
     os._exit(0)
 print("parent:", m.unknown)
 """)
-    assert done.stdout.splitlines() == ["child: of the body", "parent: {}"]
+    assert lines(done) == ["child: of the body", "parent: {}"]
 
 
-def test_the_shared_probe_is_made_anew_in_the_child(python: Callable) -> None:
+# Forks a parent that ends while its child goes on, which then runs `afterwards`.
+ORPHAN = (
+    FORK
+    + """
+machine = conftest.Machine()
+default.discover = machine.discover
+def orphan(afterwards, signal_number):
+    sys.stdout.flush()
+    receive, send = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        with pp.measure() as m:
+            time.sleep(0.002)
+        if os.fork() == 0:
+            before = m.start_ns, m.end_ns, m.total
+            with pp.measure() as mine:
+                time.sleep(0.002)
+            print(mine.total > 0, repr(mine._probe).endswith("forked this one>"))
+            theirs = os.getppid()
+            os.kill(theirs, signal_number)
+            while os.getppid() == theirs:
+                time.sleep(0.001)
+            try:
+                afterwards(before, mine)
+            except BaseException as error:
+                print(type(error).__name__, str(error).splitlines()[0])
+            sys.stdout.flush()
+            os.write(send, b"x")
+            os._exit(0)
+        time.sleep(60)
+        os._exit(1)
+    os.close(send)
+    os.waitpid(parent, 0)
+    os.read(receive, 1)
+    os.close(receive)
+"""
+)
+
+
+def test_when_the_parent_has_ended_the_shared_probe_is_the_childs_own(python: Callable) -> None:
+    done = python(f"""{ORPHAN}
+def afterwards(before, mine):
+    with pp.measure() as again:
+        time.sleep(0.002)
+    print(again.total > 0, again._probe is not mine._probe, repr(again._probe).endswith("running>"), again.unknown)
+orphan(afterwards, signal.SIGKILL)
+""")
+    assert lines(done) == ["True True", "True True True {}"]
+
+
+def test_or_it_raises_as_configured(python: Callable) -> None:
+    done = python(f"""{ORPHAN}
+os.environ["POWERPROBE_ORPHANS"] = "raise"
+def afterwards(before, mine):
+    pp.measure().begin()
+orphan(afterwards, signal.SIGKILL)
+os.environ["POWERPROBE_ORPHANS"] = "perhaps"
+orphan(afterwards, signal.SIGKILL)
+""")
+    first, second, third, fourth = lines(done)
+    assert (first, third) == ("True True", "True True")
+    assert second.startswith("Unavailable the process that forked this one has ended")
+    assert fourth.startswith("BadArgument POWERPROBE_ORPHANS must be")
+
+
+def test_when_the_parent_has_ended_its_past_is_known_and_its_present_is_not(python: Callable) -> None:
+    done = python(f"""{ORPHAN}
+def afterwards(before, mine):
+    start, end, total = before
+    probe = mine._probe
+    deadline = time.monotonic() + 20
+    while probe.stats()["channels"]["package-0"]["health"] == "ok" and time.monotonic() < deadline:
+        probe._native.ask_until(pp.now_ns() + 10**8)
+        time.sleep(0.001)
+    again = probe.energy(start, end)
+    print(again.lower.sum() <= total <= again.upper.sum())
+    probe.energy(start, pp.now_ns())
+orphan(afterwards, signal.SIGTERM)
+""")
+    first, second, third = lines(done)
+    assert (first, second) == ("True True", "True")
+    assert third.startswith("ChannelGone package-0 ended")
+
+
+def test_the_shared_probe_is_the_parents(python: Callable) -> None:
     done = python(f"""{FORK}
 machine = conftest.Machine()
 default.discover = machine.discover
 with pp.measure() as m:
     pass
-parents = m._probe
 def child():
     with pp.measure() as mine:
-        pass
-    print(mine.total >= 0.0, mine._probe is parents)
+        time.sleep(0.002)
+    print(mine.total > 0.0, mine._probe is m._probe, samplers() > 0)
+    print(all("read by process" in mine._probe.info(name).path for name in mine.channels))
 fork(child)
 with pp.measure() as again:
     pass
-print(again.total >= 0.0, again._probe is parents)
+print(again.total >= 0.0, again._probe is m._probe)
 """)
-    assert done.stdout.splitlines() == ["True False", "child ended with 0", "True True"]
-    assert done.stderr == ""
+    assert lines(done) == ["True True True", "True", "child ended with 0", "True True"]
+
+
+def test_a_fork_while_threads_measure_never_hangs(python: Callable) -> None:
+    done = python(f"""{FORK}
+stop = False
+def work():
+    while not stop:
+        with probe.measure() as m:
+            view = probe.view("package-0")
+        probe.energy(before, m.start_ns)
+        with probe.region("x"):
+            pass
+        probe.regions()
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        with probe.measure() as m:
+            pass
+        probe.view("package-0")
+        os._exit(0 if m.total >= 0 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+stop = True
+for thread in threads: thread.join()
+print("done")
+""")
+    assert lines(done) == ["done"]
+
+
+def test_workers_of_multiprocessing_measure_and_send_back(python: Callable) -> None:
+    done = python(f"""{FORK}
+import multiprocessing, pickle
+machine = conftest.Machine()
+default.discover = machine.discover
+
+def work(n):
+    with pp.measure() as m:
+        time.sleep(0.002)
+    return m.total > 0.0, samplers() > 0
+
+with pp.measure() as m:
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        print(set(pool.map(work, range(9))))
+print(m.total > 0.0)
+""")
+    assert lines(done) == ["{(True, True)}", "True"]
 
 
 def test_a_child_that_exits_as_usual_leaves_quietly(python: Callable) -> None:
     done = python(f"""{FORK}
-if os.fork() == 0:
-    sys.exit(0)
-print(os.wait()[1])
+for use in (False, True):
+    if os.fork() == 0:
+        if use:
+            probe.measure().begin()
+        sys.exit(0)
+    print(os.wait()[1])
 """)
-    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert lines(done) == ["0", "0"]
