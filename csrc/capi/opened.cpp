@@ -75,7 +75,7 @@ bool is_strict(std::int32_t strict) {
   if (strict == 0 || strict == 1) return strict == 1;
   if (strict != -1) bad_argument("options->strict must be 1, 0 or -1, not " + std::to_string(strict));
   const char* const variable = std::getenv("POWERPROBE_STRICT");
-  return variable != nullptr && std::string_view(variable) != "" && std::string_view(variable) != "0";
+  return variable != nullptr && *variable != '\0' && std::string_view(variable) != "0";
 }
 
 [[noreturn]] void nothing_to_read(const std::vector<Refusal>& refusals) {

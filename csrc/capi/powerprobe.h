@@ -21,6 +21,8 @@
 #ifndef POWERPROBE_H
 #define POWERPROBE_H
 
+// NOLINTBEGIN(modernize-*, readability-identifier-naming): this is C
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -281,5 +283,7 @@ static inline const pp_api *pp_import_api(void) {
 #ifdef __cplusplus
 }
 #endif
+
+// NOLINTEND(modernize-*, readability-identifier-naming)
 
 #endif

@@ -254,6 +254,46 @@ static void edges_are_copied_in_order(void) {
   pp_close(probe);
 }
 
+// Goes on behind the newest edge; says whether there was one behind *next.
+static int has_new_edges(const pp_probe *probe, uint64_t *next) {
+  static pp_edge edges[1024];
+  int any = 0;
+  for (size_t count = 1; count > 0;) {
+    CHECK(pp_read_edges(probe, 0, next, edges, 1024, &count, NULL) == PP_OK);
+    any |= count > 0;
+  }
+  return any;
+}
+
+// Until the samplers, which nobody asks, have come to rest: then they look every four seconds.
+static void wait_until_quiet(const pp_probe *probe, uint64_t *next) {
+  const int64_t give_up = pp_now() + INT64_C(20000000000);
+  do {
+    CHECK(pp_now() < give_up);
+    (void)has_new_edges(probe, next);
+    spin_ns(60000000);
+  } while (has_new_edges(probe, next));
+}
+
+static void a_mark_asks_for_the_next_steps(void) {
+  pp_probe *const probe = opened();
+  uint64_t next = 0;
+  wait_until_quiet(probe, &next);
+  (void)pp_mark(probe);
+  for (const int64_t give_up = pp_now() + INT64_C(3000000000); !has_new_edges(probe, &next);) CHECK(pp_now() < give_up);
+  pp_close(probe);
+}
+
+static void what_a_handle_asked_for_ends_with_it(void) {
+  pp_probe *first = NULL, *second = NULL;
+  CHECK(pp_open(NULL, &first) == PP_OK && pp_open(NULL, &second) == PP_OK);
+  CHECK(pp_ask(second) == PP_OK && pp_ask(second) == PP_OK);
+  pp_close(second);
+  uint64_t next = 0;
+  wait_until_quiet(first, &next);
+  pp_close(first);
+}
+
 // The system takes a moment to forget a thread that was joined.
 static void no_thread_is_left(void) {
   for (const int64_t give_up = pp_now() + INT64_C(20000000000); threads_named("pp-") > 0;) CHECK(pp_now() < give_up);
@@ -267,10 +307,10 @@ static void the_shared_probe_is_counted(void) {
   const int threads = threads_named("pp-");
   CHECK(threads > 0);
   CHECK(pp_open(NULL, &second) == PP_OK);
+  CHECK(pp_ask(second) == PP_OK);
   CHECK(first != second && threads_named("pp-") == threads);
   pp_close(first);
   CHECK(threads_named("pp-") == threads);
-  CHECK(pp_ask(second) == PP_OK);
   pp_close(second);
   no_thread_is_left();
 }
@@ -283,14 +323,18 @@ static void a_child_of_a_fork_opens_its_own(void) {
   if (child == 0) {
     pp_region *region = NULL;
     if (pp_begin(probe, &region) != PP_UNAVAILABLE || pp_ask(probe) != PP_UNAVAILABLE || region != NULL) _exit(1);
-    pp_close(probe);
 #if defined(__SANITIZE_THREAD__)
+    pp_close(probe);
     _exit(0);  // it cannot follow a child that starts threads
 #endif
+    pp_probe *const parents = probe;
     if (pp_open(NULL, &probe) != PP_OK || pp_ask(probe) != PP_OK || threads_named("pp-") == 0) _exit(2);
     if (pp_begin(probe, &region) != PP_OK || pp_end(region) != PP_OK) _exit(3);
     pp_joules energy = PP_JOULES_INIT;
     if (pp_region_energy(region, PP_TOTAL, 5 * PP_SETTLE, &energy, NULL, NULL) != PP_OK) _exit(4);
+    pp_region_free(region);
+    pp_close(probe);
+    pp_close(parents);
     _exit(0);
   }
   int status = -1;
@@ -370,6 +414,8 @@ int main(void) {
   energy_is_the_truth();
   a_region_knows_both_its_ends();
   edges_are_copied_in_order();
+  a_mark_asks_for_the_next_steps();
+  what_a_handle_asked_for_ends_with_it();
   the_shared_probe_is_counted();
   a_child_of_a_fork_opens_its_own();
   marks_are_safe_in_signal_handlers();
