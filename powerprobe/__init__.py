@@ -18,7 +18,12 @@ All instants are nanoseconds of CLOCK_MONOTONIC (`now_ns()`), all energies joule
 counted lies between `lower` and `upper`, for any load. Importing starts nothing.
 """
 
+# ruff: noqa: E402  # nothing of the native half may be loaded before this
 from typing import TYPE_CHECKING
+
+from .interpreters import refuse_sub_interpreters
+
+refuse_sub_interpreters()
 
 from ._core import EDGE_DTYPE, EDGE_FLAGS, SOURCES, ChannelInfo, Choice, Refusal, __version__, now_ns
 from .discovery import Discovery, discover
