@@ -195,7 +195,9 @@ class Probe:
     def channels(self) -> list[ChannelInfo]: ...  # parents set
     @property
     def running(self) -> bool: ...
-    def heir(self) -> Probe: ...  # in the child of a fork: one that reads what this one, the child's copy, finds in the parent
+    def heir(
+        self,
+    ) -> Probe: ...  # in the child of a fork: one that reads what this one, the child's copy, finds in the parent
     @property
     def orphan(self) -> bool: ...  # an heir whose parent's process has ended
     def start(self) -> None: ...

@@ -130,6 +130,7 @@ class Probe:
         self._is_open = False
         self._is_closed = False
         self._is_heir = False
+        self._of_parent: _core.Probe | None = None  # in the child of a fork, until somebody asks there
         self._forks = 0  # since it was made
         self._begin_afresh()
         _probes.add(self)
@@ -182,7 +183,7 @@ class Probe:
         with self._lock:
             self._is_closed = True
             was_open, self._is_open = self._is_open, False
-            if was_open and not isinstance(self._native, _Inherited):
+            if was_open and self._of_parent is None:
                 try:
                     self._native.mark().wait(_LAST_SETTLE, range(len(self._native.channels)))
                 finally:
@@ -340,19 +341,21 @@ class Probe:
         """In the child of a fork, right after it. What the child does not use costs it nothing."""
         self._forks += 1
         if self._is_open or self._is_closed:
-            if not isinstance(self._native, _Inherited):
-                self._native = cast(_core.Probe, _Inherited(self, self._native))
+            if self._of_parent is None:
+                self._of_parent = self._native
+                self._native = cast(_core.Probe, _Inherited(self))
+                _left_behind.append(self._of_parent)
             self._is_heir = True
         self._begin_afresh()
 
     def _inherit(self) -> _core.Probe:
         """What a probe in the child of a fork asks: not its parent's native probe, but that one's heir."""
         with self._lock:
-            if isinstance(self._native, _Inherited):
-                heir = self._native.of_parent.heir()
+            if self._of_parent is not None:
+                heir = self._of_parent.heir()
                 heir.start()
                 self._infos = {c.name: c for c in heir.channels if c.name in self._index}
-                self._native = heir
+                self._native, self._of_parent = heir, None
         return self._native
 
     def _is_orphan(self) -> bool:
@@ -554,10 +557,8 @@ def _instants(name: str, value: npt.ArrayLike) -> npt.NDArray[np.int64]:
 class _Inherited:
     """Stands where the native probe was, in the child of a fork, until somebody asks: then there is an heir."""
 
-    def __init__(self, probe: Probe, native: _core.Probe) -> None:
+    def __init__(self, probe: Probe) -> None:
         self._probe = weakref.ref(probe)  # no cycle: a probe goes when nobody has it any more
-        self.of_parent = native
-        _left_behind.append(native)
 
     def __getattr__(self, name: str) -> object:
         probe = self._probe()

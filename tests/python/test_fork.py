@@ -56,7 +56,7 @@ def child():
     end = pp.now_ns()
     time.sleep(0.005)
     new = probe.energy(start, end)
-    os.write(send, f"{{start}} {{end}} {{new.lower[0]!r}} {{new.upper[0]!r}}".encode())
+    os.write(send, f"{{start}} {{end}} {{float(new.lower[0])!r}} {{float(new.upper[0])!r}}".encode())
     print(len(probe.view("package-0")) > 2, repr(probe))
 fork(child)
 os.close(send)
@@ -183,7 +183,7 @@ def orphan(afterwards, signal_number):
         with pp.measure() as m:
             time.sleep(0.002)
         if os.fork() == 0:
-            before = m.start_ns, m.end_ns, m.total
+            before = m.start_ns, m.end_ns, m.joules["package-0"]
             with pp.measure() as mine:
                 time.sleep(0.002)
             print(mine.total > 0, repr(mine._probe).endswith("forked this one>"))
@@ -237,14 +237,14 @@ orphan(afterwards, signal.SIGKILL)
 def test_when_the_parent_has_ended_its_past_is_known_and_its_present_is_not(python: Callable) -> None:
     done = python(f"""{ORPHAN}
 def afterwards(before, mine):
-    start, end, total = before
+    start, end, joules = before
     probe = mine._probe
     deadline = time.monotonic() + 20
     while probe.stats()["channels"]["package-0"]["health"] == "ok" and time.monotonic() < deadline:
         probe._native.ask_until(pp.now_ns() + 10**8)
         time.sleep(0.001)
-    again = probe.energy(start, end)
-    print(again.lower.sum() <= total <= again.upper.sum())
+    again = probe.energy(start, end, "package-0")
+    print(again.lower <= joules <= again.upper)
     probe.energy(start, pp.now_ns())
 orphan(afterwards, signal.SIGTERM)
 """)
