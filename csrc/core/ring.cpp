@@ -19,7 +19,7 @@ std::atomic<std::int64_t> g_live_leases{0};  // the same
 // How many forks this process is away from the first one; relaxed, because a child begins with one thread. The mutex around the pins
 // of a ring that a child inherited may be held for ever by a thread that does not exist there.
 std::atomic<std::int32_t> g_forks{0};
-[[maybe_unused]] const int g_is_told_of_forks =
+[[maybe_unused]] const int kIsToldOfForks =
     ::pthread_atfork(nullptr, nullptr, [] { g_forks.fetch_add(1, std::memory_order_relaxed); });
 
 std::size_t rounded(std::size_t edges) {
