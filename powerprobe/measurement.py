@@ -260,7 +260,7 @@ class Measurement(PerItem):
                 self._end = self._probe._mark()
                 self._end_ns = self._end.t_ns
                 self._start = self._probe._kept(self._start, self.channels)
-                self._usage = self._probe._end(self.channels, self._usage)
+                self._usage = self._probe._end(self.channels, self._usage, self._forks)
                 if self._boards is not None:
                     self._boards.end()
             except PowerprobeError as error:  # the probe was closed or left behind by a fork: an answer, like any other
@@ -418,14 +418,14 @@ class Measurement(PerItem):
         """What happened meanwhile: `dropped` and `late` edges, `missed_ticks` of the samplers, `retries`, `resets` and `wraps`.
 
         Only a reset loses energy; the others cost sharpness of the bounds at most. Empty when the probe was closed
-        before the end.
+        before the end, or when it ended in a child of the process that it began in.
         """
         _ = self.end_ns
         return {name: int(count) for name, count in self._usage.items() if name != "cpu_seconds"}
 
     @property
     def overhead(self) -> float:
-        """Seconds of CPU time that the samplers used meanwhile; NaN when the probe was closed before the end."""
+        """Seconds of CPU time that the samplers used meanwhile; NaN where `losses` is empty."""
         _ = self.end_ns
         return self._usage.get("cpu_seconds", math.nan)
 

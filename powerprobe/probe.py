@@ -56,7 +56,8 @@ class Probe:
     In the child of a fork it goes on: it reads the rings of the parent, which both processes have in memory, and has the
     parent look at the counters while somebody in the child asks. Intervals from before the fork can be asked as well, and both get
     the same answers. It knows no regions from before. When the parent ends or closes the probe, its channels are gone: what
-    was until then can be asked, what comes later raises `ChannelGone`. Processes that are spawned have nothing of it.
+    was until then can be asked, what comes later raises `ChannelGone`. One that was made but not started stays with the
+    parent, and processes that are spawned have nothing of any.
 
     Args:
         channels: what to read: a name, a pattern as a shell knows it ("package-*"; "*" for all) or several. None: all but
@@ -171,9 +172,15 @@ class Probe:
 
         Raises:
             BadArgument: no such mode, or a period that cannot be.
+            Unavailable: in the child of a fork, which has its parent look.
         """
         mode = _mode(mode)
         period_ns = _period_ns(mode, period)
+        if self._is_heir:
+            raise Unavailable(
+                "the process that forked this one looks at the counters for both, and as it was told there",
+                remedy="set the mode there, or make a Probe here",
+            )
         with self._lock:
             self._native.set_mode(mode, period_ns)
             self.mode, self._period_ns = mode, period_ns
@@ -359,7 +366,7 @@ class Probe:
         return self._native
 
     def _is_orphan(self) -> bool:
-        return self._is_heir and self._inherit().orphan
+        return self._is_heir and (self._of_parent or self._native).orphan
 
     def _select(self, channels: str | Iterable[str] | None) -> tuple[str, ...]:
         return self.channels if channels is None else tuple(select(list(self._infos.values()), channels))
@@ -407,7 +414,9 @@ class Probe:
     def _unwatch(self) -> None:
         self._native.unwatch()
 
-    def _end(self, channels: tuple[str, ...], begin: dict[str, float]) -> dict[str, float]:
+    def _end(self, channels: tuple[str, ...], begin: dict[str, float], forks: int) -> dict[str, float]:
+        if forks != self._forks:  # what began in the parent: its counts are not those of the samplers here
+            return {}
         return {name: value - begin[name] for name, value in self._usage(channels).items()}
 
     def _usage(self, channels: tuple[str, ...]) -> dict[str, float]:

@@ -3,12 +3,10 @@
 #include "core/probe.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "bindings/arrays.hpp"
@@ -77,20 +75,11 @@ py::list between(const Probe& probe, const Mark& start, const Mark& end, const s
     if (!start.is_done(i) || !end.is_done(i)) {
       throw Error(ErrorKind::kTimeout, probe.channels()[i].name + ": the edges around this interval have not come yet");
     }
-    const Mark::Slot& from = start.slots().at(i);
-    const Mark::Slot& to = end.slots().at(i);
-    const MarkState state = from.state != MarkState::kKnown ? from.state : to.state;
-    Energy energy{kNan, kNan, kNan, 0};
-    if (state == MarkState::kKnown) {
-      energy = energy_between(from.point, to.point, EnergyModel::of(probe.channels()[i]));
-      if (to.wraps > from.wraps) energy.flags |= kEdgeWrapped;
-      if (to.dropped > from.dropped) energy.flags |= kEdgeDropped;
-    }
+    auto [state, energy] = probe.between(i, start, end);
     std::string why = reason(state);
-    const ChannelStats stats = probe.channel_stats(i);
-    if (state != MarkState::kKnown && stats.health != ReadStatus::kOk && stats.error != 0) {
-      why += ": reading it " + std::string(stats.error == ETIMEDOUT ? "hangs" : "fails") + " (" +
-             std::generic_category().message(stats.error) + ")";
+    if (state != MarkState::kKnown) {
+      energy = {kNan, kNan, kNan, 0};
+      if (const std::string trouble = probe.trouble(i); !trouble.empty()) why += ": " + trouble;
     }
     result.append(py::make_tuple(why, energy.joules, energy.lower, energy.upper, energy.flags));
   }

@@ -8,6 +8,13 @@
 
 #include "capi/opened.hpp"
 
+namespace powerprobe::capi {
+
+constexpr std::int64_t kLingerNs = 20'000'000;  // for so long after a mark or a begin the counters' steps are looked for
+constexpr std::int64_t kFreshNs = 500'000'000;  // the longest wait until a probe that was quiet knows where the counters are
+
+}  // namespace powerprobe::capi
+
 struct pp_probe {
   std::shared_ptr<powerprobe::capi::Opened> opened;
   // By this handle and not released. Relaxed: a mark that is taken while another thread asks or releases may do either.

@@ -12,13 +12,6 @@
 
 namespace capi = powerprobe::capi;
 
-namespace {
-
-constexpr std::int64_t kLingerNs = 20'000'000;    // for how long after a mark the counters' steps are looked for
-constexpr std::int64_t kFreshNs = 500'000'000;    // the longest wait until a probe that was quiet knows where the counters are
-
-}  // namespace
-
 extern "C" {
 
 uint32_t pp_abi_version(void) { return PP_ABI_VERSION; }
@@ -86,10 +79,10 @@ int64_t pp_mark(pp_probe* probe) {
   const std::int64_t now = powerprobe::now_ns();
   if (probe == nullptr || probe->asked.load(std::memory_order_relaxed) != 0) return now;
   // Not again while half of it is left: the samplers look at what is written here, and each time would have to fetch it anew.
-  if (probe->asked_until_ns.load(std::memory_order_relaxed) - now > kLingerNs / 2) return now;
+  if (probe->asked_until_ns.load(std::memory_order_relaxed) - now > capi::kLingerNs / 2) return now;
   const int error = errno;  // of whom a signal handler interrupted
-  probe->opened->probe().ask_until(now + kLingerNs);
-  probe->asked_until_ns.store(now + kLingerNs, std::memory_order_relaxed);
+  probe->opened->probe().ask_until(now + capi::kLingerNs);
+  probe->asked_until_ns.store(now + capi::kLingerNs, std::memory_order_relaxed);
   errno = error;
   return now;
 }
@@ -104,7 +97,7 @@ pp_status pp_ask(pp_probe* probe) {
     }
     native.ask();
     probe->asked.fetch_add(1, std::memory_order_relaxed);
-    native.wait_in_step(powerprobe::now_ns() + kFreshNs);
+    native.wait_in_step(powerprobe::now_ns() + capi::kFreshNs);
   });
 }
 

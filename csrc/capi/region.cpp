@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One long interval: two marks that the samplers fill in.
-#include <cerrno>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <system_error>
 
 #include "capi/errors.hpp"
 #include "capi/handle.hpp"
@@ -28,31 +26,15 @@ using powerprobe::ErrorKind;
 using powerprobe::Mark;
 using powerprobe::MarkState;
 
-constexpr std::int64_t kLingerNs = 20'000'000;  // the steps around the begin are looked for so long; a short region gets them all
-constexpr std::int64_t kFreshNs = 500'000'000;  // the longest wait until a probe that was quiet knows where the counters are
-
-[[noreturn]] void throw_unknown(const powerprobe::Probe& probe, std::size_t part, MarkState state) {
+Energy between(const powerprobe::Probe& probe, const Mark& begin, const Mark& end, std::size_t part) {
+  const auto [state, energy] = probe.between(part, begin, end);
+  if (state == MarkState::kKnown) return energy;
   const std::string& name = probe.channels()[part].name;
   if (state == MarkState::kOutside) throw Error(ErrorKind::kOutOfRange, name + " was not read before the region began");
   if (state == MarkState::kGone) throw Error(ErrorKind::kGone, name + " ended before the region did");
-  const powerprobe::ChannelStats stats = probe.channel_stats(part);
-  std::string why = name + ": no edge came in time";
-  if (stats.health != powerprobe::ReadStatus::kOk && stats.error != 0) {
-    why += std::string("; reading it ") + (stats.error == ETIMEDOUT ? "hangs" : "fails") + " (" +
-           std::generic_category().message(stats.error) + ")";
-  }
-  throw Error(ErrorKind::kTimeout, why, {}, stats.error);
-}
-
-Energy between(const powerprobe::Probe& probe, const Mark& begin, const Mark& end, std::size_t part) {
-  const Mark::Slot& from = begin.slots()[part];
-  const Mark::Slot& to = end.slots()[part];
-  const MarkState state = from.state != MarkState::kKnown ? from.state : to.state;
-  if (state != MarkState::kKnown) throw_unknown(probe, part, state);
-  Energy energy = energy_between(from.point, to.point, powerprobe::EnergyModel::of(probe.channels()[part]));
-  if (to.wraps > from.wraps) energy.flags |= powerprobe::kEdgeWrapped;
-  if (to.dropped > from.dropped) energy.flags |= powerprobe::kEdgeDropped;
-  return energy;
+  const std::string trouble = probe.trouble(part);
+  throw Error(ErrorKind::kTimeout, name + ": no edge came in time" + (trouble.empty() ? "" : "; " + trouble), {},
+              probe.channel_stats(part).error);
 }
 
 }  // namespace
@@ -68,8 +50,8 @@ pp_status pp_begin(pp_probe* probe, pp_region** region) {
     own->opened = probe->opened;
     powerprobe::Probe& native = own->opened->probe();
     const std::int64_t now = powerprobe::now_ns();
-    native.ask_until(now + kLingerNs);
-    if (native.is_running()) native.wait_in_step(now + kFreshNs);
+    native.ask_until(now + capi::kLingerNs);
+    if (native.is_running()) native.wait_in_step(now + capi::kFreshNs);
     own->begin = native.mark(powerprobe::now_ns());
     native.watch(own->begin->t_ns());
     *region = own.release();

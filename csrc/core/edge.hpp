@@ -45,23 +45,27 @@ static_assert(std::is_trivially_copyable_v<Edge> && std::is_standard_layout_v<Ed
 static_assert(offsetof(Edge, joules) == 8 && offsetof(Edge, gap_ns) == 16 && offsetof(Edge, read_ns) == 20 &&
               offsetof(Edge, flags) == 24 && offsetof(Edge, segment) == 28);
 
-// Into a slot of a ring that another process may be reading (ring_reader.hpp): a word at a time, each after what was stored
-// before. Costs nothing more than a plain copy on x86.
+inline constexpr std::size_t kEdgeWords = sizeof(Edge) / sizeof(std::uint64_t);
+static_assert(std::endian::native == std::endian::little);  // of two halves the earlier one is the lower
+
+// Into a slot of a ring that another process may be reading (ring_reader.hpp): a word at a time, each after what was stored before.
+// The words are put together from the fields: to load them from where the fields were just stored would double what publishing costs.
 inline void put(Edge& slot, const Edge& edge) noexcept {
-  using Words = std::array<std::uint64_t, sizeof(Edge) / sizeof(std::uint64_t)>;
-  const auto words = std::bit_cast<Words>(edge);
+  const std::array<std::uint64_t, kEdgeWords> words{
+      std::bit_cast<std::uint64_t>(edge.t_ns), std::bit_cast<std::uint64_t>(edge.joules),
+      edge.gap_ns | std::uint64_t{edge.read_ns} << 32, edge.flags | std::uint64_t{edge.segment} << 32};
   auto* const place = reinterpret_cast<std::uint64_t*>(&slot);
-  for (std::size_t i = 0; i < words.size(); ++i) {
+  for (std::size_t i = 0; i < kEdgeWords; ++i) {
     std::atomic_ref<std::uint64_t>(place[i]).store(words[i], std::memory_order_release);  // torn: ring_reader.hpp
   }
 }
 
 // And out of it. What comes may be torn: only who looks afterwards whether the slot was claimed meanwhile knows that it is not.
 inline Edge get(const Edge& slot) noexcept {
-  std::array<std::uint64_t, sizeof(Edge) / sizeof(std::uint64_t)> words{};
+  std::array<std::uint64_t, kEdgeWords> words{};
   // atomic_ref wants what it could write to; a load of eight bytes does not.
   auto* const place = reinterpret_cast<std::uint64_t*>(const_cast<Edge*>(&slot));
-  for (std::size_t i = 0; i < words.size(); ++i) {
+  for (std::size_t i = 0; i < kEdgeWords; ++i) {
     words[i] = std::atomic_ref<std::uint64_t>(place[i]).load(std::memory_order_acquire);  // torn
   }
   return std::bit_cast<Edge>(words);

@@ -7,7 +7,7 @@
 
 namespace powerprobe {
 
-// Lives in a memfd, so that other processes can have it as well: the child of a fork has the mapping, others are handed the file.
+// Lives in a memfd, so that other processes can have it as well: the child of a fork has the mapping.
 class Mirror {
  public:
   // bytes must be a multiple of the page size. Throws Error (kUnavailable) when the kernel gives no memory.

@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "core/clock.hpp"
@@ -41,9 +43,7 @@ Probe::Probe(std::vector<std::unique_ptr<Source>> sources, const SamplerOptions&
 std::unique_ptr<Probe> Probe::heir() const {
   std::vector<std::unique_ptr<Source>> sources;
   for (const auto& sampler : samplers_) sources.push_back(sampler->heir(process_));
-  SamplerOptions options = options_;
-  options.mode = Mode::kTrack;
-  auto heir = std::make_unique<Probe>(std::move(sources), options);
+  auto heir = std::make_unique<Probe>(std::move(sources), options_);
   heir->parent_ = process_;
   return heir;
 }
@@ -166,6 +166,24 @@ Energy Probe::energy_until(std::size_t channel, const Mark& start, std::int64_t 
   const Point begin =
       is_settled ? start.slots()[channel].point : unsettled_point(edges, model, start.t_ns(), pinned.guide());
   return energy_between(begin, unsettled_point(edges, model, end_ns, pinned.guide()), model);
+}
+
+Probe::Between Probe::between(std::size_t channel, const Mark& begin, const Mark& end) const noexcept {
+  const Mark::Slot& from = begin.slots()[channel];
+  const Mark::Slot& to = end.slots()[channel];
+  if (from.state != MarkState::kKnown) return {from.state, {}};
+  if (to.state != MarkState::kKnown) return {to.state, {}};
+  Energy energy = energy_between(from.point, to.point, EnergyModel::of(channels_[channel]));
+  if (to.wraps > from.wraps) energy.flags |= kEdgeWrapped;
+  if (to.dropped > from.dropped) energy.flags |= kEdgeDropped;
+  return {MarkState::kKnown, energy};
+}
+
+std::string Probe::trouble(std::size_t channel) const {
+  const ChannelStats stats = channel_stats(channel);
+  if (stats.health == ReadStatus::kOk || stats.error == 0) return {};
+  return std::string("reading it ") + (stats.error == ETIMEDOUT ? "hangs" : "fails") + " (" +
+         std::generic_category().message(stats.error) + ")";
 }
 
 std::optional<Energy> Probe::energy_near(std::size_t channel, std::int64_t start_ns, std::int64_t end_ns) const {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/mark.hpp"
@@ -28,8 +29,9 @@ class Probe {
   // gone. Costs a thread for each sampler, which sleeps while nobody asks.
   [[nodiscard]] std::unique_ptr<Probe> heir() const;
 
-  // An heir whose parent's process has ended. Asks the kernel, so that it is known at once.
-  [[nodiscard]] bool is_orphan() const noexcept { return parent_ != nullptr && !parent_->is_there(); }
+  // Whether the process that reads the counters has ended: of an heir, or of a child's copy. Asks the kernel, so that it is known at
+  // once.
+  [[nodiscard]] bool is_orphan() const noexcept { return !(parent_ ? parent_ : process_)->is_there(); }
 
   void start();
   void stop() noexcept;
@@ -65,6 +67,17 @@ class Probe {
   // The same for one interval among the newest edges, without allocating and without pinning the others: what energies() would say,
   // or nothing where that takes more (older edges, one behind the end, a guide) or throws.
   [[nodiscard]] std::optional<Energy> energy_near(std::size_t channel, std::int64_t start_ns, std::int64_t end_ns) const;
+
+  // The energy between two marks of this probe, with flags of what happened meanwhile; only if both are known, else the state of one
+  // that is not. Both are done on this channel.
+  struct Between {
+    MarkState state;
+    Energy energy;
+  };
+  [[nodiscard]] Between between(std::size_t channel, const Mark& begin, const Mark& end) const noexcept;
+
+  // What is wrong with reading a channel just now, for people; empty: nothing.
+  [[nodiscard]] std::string trouble(std::size_t channel) const;
 
   // Up to when energies() can answer for a channel: there is an edge behind it, and its guide, if it has one, has told of that time
   // or was waited for long enough. INT64_MIN: nothing was read yet.

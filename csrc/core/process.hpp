@@ -21,7 +21,9 @@ class Process {
   [[nodiscard]] int pid() const noexcept { return pid_; }
 
   [[nodiscard]] bool is_there() const noexcept {
-    if (fd_ < 0) return ::getppid() == pid_;  // before Linux 5.3: only its own children know
+    // Its own children know without the file, which a child that becomes a daemon may have closed.
+    if (::getppid() == pid_ || ::getpid() == pid_) return true;
+    if (fd_ < 0) return false;  // before Linux 5.3 only they know
     pollfd file{.fd = fd_, .events = POLLIN, .revents = 0};
     return ::poll(&file, 1, 0) == 0;  // readable once it has ended
   }

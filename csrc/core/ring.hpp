@@ -75,7 +75,7 @@ class Ring : public std::enable_shared_from_this<Ring> {
   [[nodiscard]] std::uint64_t dropped() const noexcept { return header_->dropped.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
-  // What other processes see of it as well. The writer's process sets what is not head, claim and dropped.
+  // What other processes see of it as well. head, claim and dropped are publish()'s; the rest is the recorder's.
   [[nodiscard]] RingHeader& header() noexcept { return *header_; }
   [[nodiscard]] const RingHeader& header() const noexcept { return *header_; }
   [[nodiscard]] const Edge* slots() const noexcept { return slots_; }

@@ -28,9 +28,6 @@ constexpr std::int64_t kWatchNs = 100'000'000;  // how often somebody looks
 // Several samplers on a thread: those that are due so soon after one another are served together.
 constexpr std::int64_t kTogetherNs = 250'000;
 
-// Who comes from a child while the thread sleeps wakes it, unless it will wake up by itself sooner than this.
-constexpr std::int64_t kSoonNs = 2'000'000;
-
 // stop() waits so long for a reading that is under way.
 constexpr std::int64_t kStopNs = 100'000'000;
 
@@ -49,14 +46,13 @@ void Runner::adopt(Sampler* sampler, std::shared_ptr<Call> call, bool realtime) 
   calls_.push_back(std::move(call));
 }
 
-bool Runner::is_forked_copy() const noexcept {
-  const int owner = owner_pid_.load(std::memory_order_relaxed);
-  return owner != 0 && owner != ::getpid();
-}
+Runner::Runner() : maker_pid_(::getpid()) {}
+
+bool Runner::is_forked_copy() const noexcept { return maker_pid_ != ::getpid(); }
 
 void Runner::start() {
   if (is_forked_copy()) {
-    throw Error(ErrorKind::kUnavailable, "this probe was started by the parent process and does not run in a fork's child", {},
+    throw Error(ErrorKind::kUnavailable, "this probe was made by the parent process and does not run in a fork's child", {},
                 0, "make a new one after the fork");
   }
   const std::lock_guard lock(mutex_);
@@ -64,7 +60,6 @@ void Runner::start() {
   end_watcher();  // of a thread that could not be replaced
   stop_.store(false, std::memory_order_relaxed);
   watch_over_.store(0, std::memory_order_relaxed);
-  owner_pid_.store(::getpid(), std::memory_order_relaxed);
   for (Sampler* sampler : samplers_) sampler->begin();
   const WithoutSignals blocked;
   try {

@@ -17,6 +17,9 @@ namespace powerprobe {
 
 class Sampler;
 
+// Who comes while the thread sleeps wakes it, unless it will wake up by itself sooner than this.
+constexpr std::int64_t kSoonNs = 2'000'000;
+
 // Started, stopped and woken on any thread.
 //
 //   ask     asker: what it asks for (sampler.hpp) or stop_, then Bell::wake (release)  ->  thread: wake.load(acquire)
@@ -28,7 +31,7 @@ class Sampler;
 //              sequentially consistent: a mark that comes too late for the thread is filled in by one of the two
 class Runner {
  public:
-  Runner() = default;
+  Runner();
   ~Runner() = default;  // the samplers have stopped it
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
@@ -95,6 +98,7 @@ class Runner {
   bool may_hang_ = false;
   std::int64_t charged_ns_ = 0;  // of the thread's CPU time; its own
 
+  const int maker_pid_;  // whose threads it may have; a child's copy has the same rings, which it must never write
   Shared<Bell> bell_;
   std::atomic<bool> stop_{false};              // ask, late
   std::atomic<std::uint32_t> watch_over_{0};   // release by stop(), acquire by the watcher, which sleeps on it
@@ -104,7 +108,6 @@ class Runner {
   std::unique_ptr<std::thread> watcher_;
   std::shared_ptr<Shift> shift_;
   std::int64_t cpu_ns_before_ = 0;  // of threads that are over; each adds its own before stop() has joined it
-  std::atomic<int> owner_pid_{0};   // who called start(); relaxed: it matters only after a fork
 };
 
 }  // namespace powerprobe

@@ -30,9 +30,6 @@ constexpr std::int64_t kKeepAliveNs = 4'000'000'000;
 constexpr std::int64_t kLookShare = 32;
 constexpr std::int64_t kLookNs = 1'000'000;
 
-// Who comes while the sampler sleeps wakes it, unless it will wake up by itself sooner than this.
-constexpr std::int64_t kSoonNs = 2'000'000;
-
 // A relay asks for so long at a time while it is not known for how long it will be: some of its pacer's looks, so that the other
 // process goes on meanwhile.
 constexpr std::int64_t kAskAheadNs = 100'000'000;
@@ -65,7 +62,7 @@ Sampler::Sampler(std::unique_ptr<Source> source, std::size_t first_channel, cons
       sights_(call_->channels().size()),
       read_clocks_(call_->channels().size(), StampMap(1.0, 0)),
       pacer_(pacing(*call_, options)),
-      mode_(options.mode),
+      mode_(call_->is_relay() ? Mode::kTrack : options.mode),  // how the counters are looked at is the other process's affair
       period_ns_(options.period_ns) {
   if (channels().empty()) throw Error(ErrorKind::kBadArgument, "a source without channels cannot be sampled");
   for (const ChannelInfo& channel : channels()) {
@@ -159,6 +156,7 @@ std::int64_t Sampler::look_ns() const noexcept {
 }
 
 void Sampler::set_mode(Mode mode, std::int64_t period_ns) noexcept {
+  if (call_->is_relay()) return;
   mode_.store(mode, std::memory_order_relaxed);  // ordered by wake(): ask
   period_ns_.store(period_ns, std::memory_order_relaxed);
   runner_->wake();

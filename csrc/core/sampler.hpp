@@ -84,7 +84,7 @@ class Sampler {
   // for a reading that hangs. Stops all samplers of its runner.
   void stop() noexcept { runner_->stop(); }
 
-  // Started by another process, of which this one is a fork: its thread is not here.
+  // Made by another process, of which this one is a fork: its thread is not here.
   [[nodiscard]] bool is_forked_copy() const noexcept { return runner_->is_forked_copy(); }
 
   // While asked for, it looks as its mode says. Calls nest.
@@ -102,7 +102,7 @@ class Sampler {
   // Waits until the counters have been located since somebody asks (in kTrack; else until they have been read), or the deadline.
   void wait_in_step(std::int64_t deadline_ns) noexcept;
 
-  // Takes effect at once.
+  // Takes effect at once. Of a relay: none, for how the counters are looked at is the other process's affair.
   void set_mode(Mode mode, std::int64_t period_ns) noexcept;
 
   // The sampler fills in its channels' slots. Never blocks while the sampler runs.

@@ -23,16 +23,39 @@ using namespace powerprobe::test;
 
 namespace {
 
+// Until all edges have come that an answer up to t_ns looks at: three behind it. Somebody asks meanwhile.
+void settle(Probe& probe, std::int64_t t_ns) {
+  constexpr std::uint64_t kBehind = 4;
+  const std::int64_t deadline_ns = soon();
+  const auto is_settled = [&] {
+    const Lease lease = probe.lease_newest(0, kBehind);
+    return lease.edges().size() == kBehind && lease.edges().front().t_ns > t_ns;
+  };
+  while (!is_settled() && now_ns() < deadline_ns) ::usleep(500);
+}
+
 struct Bench {
   std::shared_ptr<Script> script = std::make_shared<Script>();
   std::unique_ptr<Probe> probe;
+
+  std::int64_t start_ns = 0;  // of an interval that was asked for and is settled
+  std::int64_t end_ns = 0;
 
   explicit Bench(const SamplerOptions& options = {.mode = Mode::kPoll, .period_ns = kMs / 4, .capacity = 1 << 14}) {
     std::vector<std::unique_ptr<Source>> sources;
     sources.push_back(std::make_unique<ScriptedSource>(std::vector{millijoules("package-0"), millijoules("dram-0")}, script));
     script->under_load(3);
     probe = std::make_unique<Probe>(std::move(sources), options);
+  }
+
+  // Goes on being asked for.
+  void measure() {
     probe->start();
+    probe->ask();
+    start_ns = now_ns();
+    ::usleep(5'000);
+    end_ns = now_ns();
+    settle(*probe, end_ns);
   }
 };
 
@@ -50,17 +73,6 @@ Energy energy(const Probe& probe, std::int64_t start_ns, std::int64_t end_ns) {
   probe.energies(0, {&start_ns, 1}, {&end_ns, 1},
                  {{&answer.joules, 1}, {&answer.lower, 1}, {&answer.upper, 1}, {&answer.flags, 1}});
   return answer;
-}
-
-// Until all edges have come that an answer up to t_ns looks at: three behind it. Somebody asks meanwhile.
-void settle(Probe& probe, std::int64_t t_ns) {
-  constexpr std::uint64_t kBehind = 4;
-  const std::int64_t deadline_ns = soon();
-  const auto is_settled = [&] {
-    const Lease lease = probe.lease_newest(0, kBehind);
-    return lease.edges().size() == kBehind && lease.edges().front().t_ns > t_ns;
-  };
-  while (!is_settled() && now_ns() < deadline_ns) ::usleep(500);
 }
 
 // How long the rings are decides how an answer is calculated, and so the last bit of it.
@@ -96,11 +108,11 @@ Told in_child(const std::function<Told()>& in_child, const std::function<void(in
 }
 
 // Measures one interval before the fork and one of after it.
-Told measure_both(const Probe& parents, std::int64_t start_ns, std::int64_t end_ns) {
+Told measure_both(const Probe& parents, const Bench& bench) {
   const std::unique_ptr<Probe> heir = parents.heir();
   heir->start();
   Told told;
-  told.before = energy(*heir, start_ns, end_ns).joules;
+  told.before = energy(*heir, bench.start_ns, bench.end_ns).joules;
   heir->ask();
   heir->wait_in_step(soon());
   told.start_ns = now_ns();
@@ -118,15 +130,11 @@ TEST_CASE("a child has the same answers as its parent, before the fork and after
   for (const bool is_asked : {true, false}) {  // also while nobody else wants anything
     CAPTURE(is_asked);
     Bench bench;
-    bench.probe->ask();
-    const std::int64_t start_ns = now_ns();
-    ::usleep(5'000);
-    const std::int64_t end_ns = now_ns();
-    settle(*bench.probe, end_ns);
+    bench.measure();
     if (!is_asked) bench.probe->release();
-    const Told told = in_child([&] { return measure_both(*bench.probe, start_ns, end_ns); });
+    const Told told = in_child([&] { return measure_both(*bench.probe, bench); });
     CHECK(told.is_known);
-    CHECK(told.before == nearly(energy(*bench.probe, start_ns, end_ns).joules));
+    CHECK(told.before == nearly(energy(*bench.probe, bench.start_ns, bench.end_ns).joules));
     CHECK(told.before > 0.0);
     CHECK(told.after == nearly(energy(*bench.probe, told.start_ns, told.end_ns).joules));
     CHECK(told.after > 0.0);
@@ -137,11 +145,7 @@ TEST_CASE("a grandchild has them too, whether its parent asked or not") {
   for (const bool has_heir : {true, false}) {
     CAPTURE(has_heir);
     Bench bench;
-    bench.probe->ask();
-    const std::int64_t start_ns = now_ns();
-    ::usleep(3'000);
-    const std::int64_t end_ns = now_ns();
-    settle(*bench.probe, end_ns);
+    bench.measure();
     const Told told = in_child([&] {
       std::unique_ptr<Probe> heir;
       if (has_heir) {
@@ -152,7 +156,7 @@ TEST_CASE("a grandchild has them too, whether its parent asked or not") {
       std::array<int, 2> pipe{};
       if (::pipe(pipe.data()) != 0) return grandchilds;
       if (::fork() == 0) {
-        grandchilds = measure_both(has_heir ? *heir : *bench.probe, start_ns, end_ns);
+        grandchilds = measure_both(has_heir ? *heir : *bench.probe, bench);
         (void)!::write(pipe[1], &grandchilds, sizeof grandchilds);
         ::_exit(0);
       }
@@ -160,7 +164,7 @@ TEST_CASE("a grandchild has them too, whether its parent asked or not") {
       return grandchilds;
     });
     CHECK(told.is_known);
-    CHECK(told.before == nearly(energy(*bench.probe, start_ns, end_ns).joules));
+    CHECK(told.before == nearly(energy(*bench.probe, bench.start_ns, bench.end_ns).joules));
     CHECK(told.after == nearly(energy(*bench.probe, told.start_ns, told.end_ns).joules));
   }
 }
@@ -175,11 +179,7 @@ TEST_CASE("when the parent's probe is stopped, or its process ends, what was kno
       const int parent = ::fork();
       if (parent == 0) {
         Bench bench;
-        bench.probe->ask();
-        const std::int64_t start_ns = now_ns();
-        ::usleep(3'000);
-        const std::int64_t end_ns = now_ns();
-        settle(*bench.probe, end_ns);
+        bench.measure();
         if (::fork() == 0) {
           const std::unique_ptr<Probe> heir = bench.probe->heir();
           heir->start();
@@ -189,10 +189,10 @@ TEST_CASE("when the parent's probe is stopped, or its process ends, what was kno
           const std::int64_t deadline_ns = soon();
           while (heir->channel_stats(0).health != ReadStatus::kGone && now_ns() < deadline_ns) ::usleep(500);
           Told childs;
-          childs.before = energy(*heir, start_ns, end_ns).joules;
+          childs.before = energy(*heir, bench.start_ns, bench.end_ns).joules;
           childs.is_known = heir->channel_stats(0).health == ReadStatus::kGone;
           try {
-            (void)energy(*heir, start_ns, now_ns());
+            (void)energy(*heir, bench.start_ns, now_ns());
           } catch (const Error& error) {
             childs.after = error.kind() == ErrorKind::kGone ? 1.0 : 2.0;
           }
@@ -219,8 +219,25 @@ TEST_CASE("when the parent's probe is stopped, or its process ends, what was kno
   }
 }
 
+TEST_CASE("what was made and not started is the parent's alone: both would write the same rings") {
+  Bench bench;
+  const Told told = in_child([&] {
+    Told childs;
+    try {
+      bench.probe->start();
+    } catch (const Error& error) {
+      childs.is_known = error.kind() == ErrorKind::kUnavailable;
+    }
+    return childs;
+  });
+  CHECK(told.is_known);
+  bench.measure();
+  CHECK(energy(*bench.probe, bench.start_ns, bench.end_ns).joules > 0.0);
+}
+
 TEST_CASE("while no child asks, the parent's counters are let be") {
   Bench bench;
+  bench.probe->start();
   const auto polls = [&] { return bench.probe->sampler_stats(0).polls; };
   std::uint64_t polls_of_asking = 0;
   (void)in_child([&] {

@@ -717,7 +717,7 @@ TEST_CASE("marks settle while a lease holds the whole ring") {
   CHECK(point.joules > held.joules);
   CHECK(point.upper > point.joules);
   bench.sampler->stop();
-  CHECK(point.upper <= static_cast<double>(bench.script->reads_so_far()) * 1e-3);
+  CHECK(point.upper < static_cast<double>(bench.script->reads_so_far()) * 1e-3 + 1e-9);  // the sums are rounded differently
 }
 
 TEST_CASE("a channel whose values may be older than an edge can say is refused") {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import re
 import signal
@@ -70,7 +71,13 @@ def test_ten_libraries_at_once_cost_as_many_threads_as_one_and_are_quiet_after_t
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_dies_with_a_measurement_open_leaves_the_others_alone(machine: Machine) -> None:
+def test_a_thread_that_dies_with_a_measurement_open_asks_for_nothing_more(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[pp.Probe] = []
+    unwatch = pp.Probe._unwatch
+    monkeypatch.setattr(pp.Probe, "_unwatch", lambda probe: (ended.append(probe), unwatch(probe)))
+
     def dies() -> None:
         pp.measure().begin()
         raise LookupError("of the thread")
@@ -78,9 +85,12 @@ def test_a_thread_that_dies_with_a_measurement_open_leaves_the_others_alone(mach
     thread = threading.Thread(target=dies)
     thread.start()
     thread.join()
+    gc.collect()
+    assert len(ended) == 1
     with pp.measure() as m:
         pass
     assert m.unknown == {}
+    assert m._probe is ended[0]
 
 
 def test_threads_begin_and_end_while_others_close(machine: Machine) -> None:

@@ -159,6 +159,42 @@ print(running.end().unknown, running.total > 0)
     assert lines(done) == ["True", "{} True", "child ended with 0", "{} True"]
 
 
+def test_what_the_samplers_did_in_the_parent_is_not_counted_in_the_child(python: Callable) -> None:
+    done = python(f"""{FORK}
+time.sleep(0.02)
+running = probe.measure().begin()
+def child():
+    print(running.end().overhead, running.losses, running.total > 0)
+    with probe.measure() as m:
+        time.sleep(0.002)
+    print(m.overhead >= 0, min(m.losses.values()))
+fork(child)
+print(running.end().overhead > 0, running.losses["retries"])
+""")
+    assert lines(done) == ["nan {} True", "True 0", "child ended with 0", "True 0"]
+
+
+def test_how_the_counters_are_looked_at_is_the_parents_affair(python: Callable) -> None:
+    done = python(f"{FORK}\nfork(lambda: probe.set_mode('spin'))\nprint(probe.mode)")
+    first, *rest = lines(done)
+    assert first.startswith("Unavailable the process that forked this one looks at the counters")
+    assert rest == ["child ended with 0", "track"]
+
+
+def test_a_probe_that_was_not_started_stays_with_the_parent(python: Callable) -> None:
+    done = python(f"""{FORK}
+other = pp.Probe(sources=pp.replay([steady()]))
+fork(lambda: other.start())
+with other:
+    start = pp.now_ns()
+    time.sleep(0.002)
+    print(other.energy(start, pp.now_ns()).joules[0] > 0)
+""")
+    first, *rest = lines(done)
+    assert first.startswith("Unavailable this probe was made by the parent process")
+    assert rest == ["child ended with 0", "True"]
+
+
 def test_a_block_around_a_fork_passes_the_childs_exception_on(python: Callable) -> None:
     done = python(f"""{FORK}
 try:
